@@ -1,0 +1,35 @@
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings
+
+from app.config.types import CommaList
+
+CATEGORIES = ("CACHE", "REQUESTS", "AUTH", "DATABASE", "ALL", "NONE")
+
+
+class LogSettings(BaseSettings):
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe lines to log: DEBUG, INFO, WARNING or ERROR"
+    )
+    log_categories: CommaList = Field(
+        default=("REQUESTS", "AUTH"),
+        description="What to log, separated by commas: CACHE, REQUESTS, AUTH, DATABASE,"
+        " ALL or NONE. Warnings and errors are always logged",
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("log_categories")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.upper() for name in value)
+        for name in names:
+            if name not in CATEGORIES:
+                raise ValueError(f"has {name!r}, but allowed are {', '.join(CATEGORIES)}")
+        if len(names) > 1 and "NONE" in names:
+            raise ValueError("should name NONE alone or not at all")
+        return names

@@ -1,0 +1,169 @@
+"""What can go wrong, in one tree, and how a client is told (RFC 9457).
+
+    StartupError            the service cannot start; a person reads it
+    AppError                a request is refused; a client reads it
+        BadRequest          400
+        NotAuthenticated    401
+        Forbidden           403
+        NotFound            404
+        Conflict            409
+        Invalid             422
+        Unavailable         503
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.logs import DATABASE
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class StartupError(SystemExit):
+    """The service cannot start, for the reason in this one line.
+
+    Where nothing catches it, Python prints the line and exits with 1: no traceback
+    for what the operator, not the programmer, has to mend.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+
+
+class AppError(Exception):
+    """A refusal. `code` is what a program branches on, `detail` what a person reads."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal_error"
+    detail = "The service failed to answer this request."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.detail = detail or self.detail
+        self.code = code or self.code
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+
+class BadRequest(AppError):
+    status = HTTPStatus.BAD_REQUEST
+    code = "bad_request"
+    detail = "The request makes no sense."
+
+
+class NotAuthenticated(AppError):
+    """RFC 9110 11.6.1: a 401 says how to authenticate."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "not_authenticated"
+    detail = "Valid credentials are needed."
+
+    def __init__(self, detail: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(AppError):
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+    detail = "These credentials do not allow this."
+
+
+class NotFound(AppError):
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+    detail = "There is no such thing."
+
+
+class Conflict(AppError):
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+    detail = "The current state does not allow this."
+
+
+class Invalid(AppError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid"
+    detail = "The request has invalid values."
+
+
+class Unavailable(AppError):
+    """Something that the request needs does not answer; it may soon."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    detail = "The service cannot answer now; try again soon."
+
+    def __init__(self, detail: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code, headers={"Retry-After": "1"})
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error with the same JSON shape."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    for error in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(error, _database_error)
+
+
+def problem_response(
+    error: AppError, errors: list[dict[str, Any]] | None = None
+) -> JSONResponse:
+    """Return the problem document of an error."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.status.phrase,
+        "status": int(error.status),
+        "detail": error.detail,
+        "code": error.code,
+    }
+    if errors is not None:
+        document["errors"] = errors
+    return JSONResponse(
+        document,
+        status_code=error.status,
+        headers=error.headers,
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+async def _app_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    return problem_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    """What Starlette and FastAPI refuse: unknown paths, methods, broken bodies."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    refusal = AppError(error.detail, code=status.name.lower(), headers=error.headers)
+    refusal.status = status
+    return problem_response(refusal)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Say where and why, but not what was sent: it may be a password."""
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
+        for item in error.errors()
+    ]
+    return problem_response(Invalid(), errors)
+
+
+async def _database_error(request: Request, error: Exception) -> JSONResponse:
+    DATABASE.error("%s %s: %s", request.method, request.url.path, error)
+    return problem_response(Unavailable("The database does not answer now."))

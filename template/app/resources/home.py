@@ -1,0 +1,11 @@
+from fastapi import APIRouter, Request
+
+from app.schemas.home import Home
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/", summary="What this is")
+async def home(request: Request) -> Home:
+    app = request.app
+    return Home(name=app.title, version=app.version, docs=app.docs_url)

@@ -1,0 +1,7 @@
+from pydantic import BaseModel
+
+
+class Home(BaseModel):
+    name: str
+    version: str
+    docs: str
