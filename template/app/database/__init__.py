@@ -1,15 +1,7 @@
-"""The database: tables' base, engine, and the session of a request."""
+"""The database: the tables' base, the engine, and the session of a request."""
 
-from app.database.base import Base, IntegerId, Timestamps, UtcDateTime
+from app.database.base import Base
 from app.database.engine import Database
 from app.database.session import SessionDep, get_session
 
-__all__ = [
-    "Base",
-    "Database",
-    "IntegerId",
-    "SessionDep",
-    "Timestamps",
-    "UtcDateTime",
-    "get_session",
-]
+__all__ = ["Base", "Database", "SessionDep", "get_session"]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 # Constraints need names, so that a migration can change them.
@@ -15,18 +15,25 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-# SQLite counts ids up by itself only in an INTEGER column, which has 64 bits there.
-BigId = BigInteger().with_variant(Integer(), "sqlite")
+# The id of a row, 64 bits. SQLite numbers rows by itself only in an INTEGER column,
+# which has 64 bits there.
+RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time: only aware values go in, and UTC comes out."""
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A point in time: only values with a time zone go in, and UTC comes out."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002 - the base class's signature
     ) -> datetime | None:
         if value is None:
             return None
@@ -35,31 +42,15 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(
-        self, value: datetime | None, dialect: Dialect
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002 - the base class's signature
     ) -> datetime | None:
         if value is None:
             return None
         # SQLite forgets the zone.
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012
-
-
-class IntegerId:
-    """An id that is never given again, not even after the newest row was deleted."""
-
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-
-
-class Timestamps:
-    """When a row was made and last changed."""
-
-    created_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
-    updated_at: Mapped[datetime] = mapped_column(
-        default=lambda: datetime.now(UTC), onupdate=lambda: datetime.now(UTC)
-    )
+def utc_now() -> datetime:
+    return datetime.now(UTC)
