@@ -1,0 +1,34 @@
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Template, take_snapshot
+from pytest_copie.plugin import Copie
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No settings of the person who runs the tests reach Copier, git or a service."""
+    home = tmp_path_factory.mktemp("isolated")
+    (home / "copier.yml").write_text("{}\n")
+    (home / "gitconfig").write_text(
+        "[user]\nname = Ann\nemail = ann@example.com\n[commit]\ngpgsign = false\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        patch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+        yield home
+
+
+@pytest.fixture(scope="session")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working tree's template, without a repository around it."""
+    return take_snapshot(tmp_path_factory.mktemp("snapshot") / "template")
+
+
+@pytest.fixture(scope="session")
+def template(isolated: Path, snapshot: Path, copie_session: Copie) -> Template:
+    logging.getLogger("plumbum.local").setLevel(logging.WARNING)
+    return Template(snapshot, copie_session)
