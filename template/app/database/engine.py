@@ -41,8 +41,9 @@ class Database:
         fails when another one wrote between; with `writes` it waits for its turn instead.
         """
         bind = self._writing if writes else self.engine
-        async with self.sessions(bind=bind) as session, session.begin():
+        async with self.sessions(bind=bind) as session:
             yield session
+            await session.commit()
 
     async def check(self, timeout: float) -> float:
         """Return how many seconds the database took to answer.

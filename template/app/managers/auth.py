@@ -1,0 +1,166 @@
+"""Authentication and authorisation, as dependencies of routes.
+
+    async def route(user: User = Depends(AuthManager("profile:read"))): ...
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import TypeAdapter, ValidationError
+
+from app.config import Settings
+from app.database import Database
+from app.database.base import utc_now
+from app.errors import BadRequest, Forbidden, NotAuthenticated
+from app.managers.key_text import parse_key_text
+from app.managers.last_use import LastUse
+from app.managers.principal import (
+    Principal,
+    load_key_principal,
+    load_session_principal,
+)
+from app.managers.scopes import ALL_SCOPES
+from app.managers.tokens import read_token
+from app.models.user import Role, User
+from app.schemas.fields import UserId
+
+__all__ = [
+    "AuthManager",
+    "CurrentPrincipal",
+    "CurrentUser",
+    "Principal",
+    "SelfOrAdmin",
+    "load_key_principal",
+    "load_session_principal",
+]
+
+Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Security(
+        HTTPBearer(
+            scheme_name="Token",
+            bearerFormat="JWT",
+            description="The `token` of a login",
+            auto_error=False,
+        )
+    ),
+]
+KeyHeader = Annotated[
+    str | None,
+    Security(
+        APIKeyHeader(
+            name="X-API-Key",
+            scheme_name="API key",
+            description="An API key; its scopes limit what it may do",
+            auto_error=False,
+        )
+    ),
+]
+
+
+class AuthManager:
+    """A dependency: the user who makes the request, if he may.
+
+    Without a valid token or API key the answer is 401; for a banned user, without the
+    scopes or, with `admin`, without that role it is 403. `request.state.principal`
+    holds the `Principal` then.
+    """
+
+    def __init__(self, *scopes: str, admin: bool = False) -> None:
+        unknown = set(scopes).difference(ALL_SCOPES)
+        if unknown:
+            raise ValueError(f"no such scope: {', '.join(sorted(unknown))}")
+        self.scopes = scopes
+        self.admin = admin
+
+    async def __call__(
+        self, request: Request, bearer: Bearer, api_key: KeyHeader
+    ) -> User:
+        principal = await _authenticate(request, bearer, api_key)
+        if principal.banned:
+            raise Forbidden("This user is banned.", code="banned")
+        self.authorize(principal, request)
+        request.state.principal = principal
+        return principal.as_user()
+
+    def authorize(self, principal: Principal, request: Request) -> None:
+        """Raise `Forbidden` unless the principal may do what the route does."""
+        if self.admin and principal.role is not Role.admin:
+            raise Forbidden("Only an admin may do this.", code="admin_only")
+        require_scopes(principal, *self.scopes)
+
+
+class SelfOrAdmin(AuthManager):
+    """Lets a user at what is his own, by the path's `user_id`, and admins at all."""
+
+    _path_id: TypeAdapter[int] = TypeAdapter(UserId)
+
+    def __init__(self) -> None:
+        super().__init__("users:write", admin=True)
+
+    def authorize(self, principal: Principal, request: Request) -> None:
+        if self._is_self(principal, request) and "profile:write" in principal.scopes:
+            return
+        if self._is_self(principal, request) and principal.role is not Role.admin:
+            require_scopes(principal, "profile:write")
+        super().authorize(principal, request)
+
+    def _is_self(self, principal: Principal, request: Request) -> bool:
+        try:
+            user_id = self._path_id.validate_python(request.path_params["user_id"])
+        except ValidationError:
+            return False
+        return user_id == principal.user_id
+
+
+def require_scopes(principal: Principal, *scopes: str) -> None:
+    """Raise `Forbidden`, which names what is missing, unless all scopes are there."""
+    missing = [scope for scope in scopes if scope not in principal.scopes]
+    if missing:
+        raise Forbidden(
+            f"These credentials lack the scope {', '.join(missing)}.",
+            code="missing_scope",
+        )
+
+
+async def _authenticate(
+    request: Request,
+    bearer: HTTPAuthorizationCredentials | None,
+    api_key: str | None,
+) -> Principal:
+    settings: Settings = request.app.state.settings
+    database: Database = request.app.state.database
+    headers = request.headers
+    if len(headers.getlist("authorization") + headers.getlist("x-api-key")) > 1:
+        raise BadRequest(
+            "Send one token or one API key, not more.", code="several_credentials"
+        )
+    if bearer is not None:
+        claims = read_token(bearer.credentials, "access", settings)
+        return await load_session_principal(
+            database, user_id=claims.user_id, session_id=claims.session_id
+        )
+    key = parse_key_text(api_key) if api_key is not None else None
+    if key is None:
+        what = "This API key is not valid." if api_key is not None else None
+        raise NotAuthenticated(what)
+    principal = await load_key_principal(database, key=key, settings=settings)
+    now = utc_now()
+    expires_at, key_id = principal.key_expires_at, principal.key_id
+    if expires_at is not None and expires_at <= now:
+        raise NotAuthenticated("This API key has expired.")
+    last_use: LastUse = request.app.state.last_use
+    if key_id is not None:
+        last_use.note(key_id, now)
+    return principal
+
+
+def _principal(request: Request) -> Principal:
+    """Only after an `AuthManager` of the same route."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+CurrentUser = Annotated[User, Depends(AuthManager())]
+CurrentPrincipal = Annotated[Principal, Depends(_principal)]

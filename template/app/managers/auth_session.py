@@ -1,0 +1,133 @@
+"""Logging in, staying logged in and logging out."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import Settings, get_settings
+from app.database.base import utc_now
+from app.errors import Forbidden, NotAuthenticated
+from app.managers.passwords import verify_password
+from app.managers.tokens import issue_tokens, read_token
+from app.models.auth_session import AuthSession
+from app.models.user import User
+from app.schemas.auth import TokenPair
+
+
+class AuthSessionManager:
+    """The rules of sessions. `settings` default to the process's own."""
+
+    def __init__(
+        self, session: AsyncSession, settings: Settings | None = None
+    ) -> None:
+        self.session = session
+        self.settings = settings or get_settings()
+
+    async def start(self, user_id: int) -> TokenPair:
+        """Open a session for a user who has shown who he is."""
+        now = utc_now()
+        auth_session = AuthSession(
+            id=uuid4().hex,
+            user_id=user_id,
+            refresh_jti=uuid4().hex,
+            expires_at=now + timedelta(seconds=self.settings.refresh_token_ttl),
+        )
+        self.session.add(auth_session)
+        # Nobody will log out of sessions that ran out: clear them away here.
+        await self.session.execute(
+            delete(AuthSession).where(
+                AuthSession.user_id == user_id, AuthSession.expires_at <= now
+            )
+        )
+        await self.session.flush()
+        return issue_tokens(auth_session, self.settings)
+
+    async def login(self, email: str, password: str) -> TokenPair:
+        """Check the password and open a session.
+
+        Raises `NotAuthenticated`, in the same words and time whether the user is
+        unknown or the password wrong, and `Forbidden` for a banned user.
+        """
+        query = select(User.id, User.password_hash).where(User.email == email)
+        found = (await self.session.execute(query)).one_or_none()
+        # Hashing takes its time: hold no connection and no lock meanwhile.
+        await self.session.rollback()
+        stored = found.password_hash if found else None
+        valid, renewed = await verify_password(password, stored)
+        if not valid or found is None:
+            raise _wrong_credentials()
+
+        # The password was checked against what may be gone by now.
+        user = await self.session.scalar(
+            select(User)
+            .where(User.id == found.id, User.password_hash == stored)
+            .with_for_update()
+        )
+        if user is None:
+            raise _wrong_credentials()
+        if user.banned:
+            raise Forbidden("This user is banned.", code="banned")
+        if renewed is not None:
+            await self.session.execute(
+                update(User)
+                .where(User.id == user.id)
+                .values(password_hash=renewed, updated_at=User.updated_at)
+                .execution_options(synchronize_session=False)
+            )
+        return await self.start(user.id)
+
+    async def refresh(self, token: str) -> TokenPair:
+        """Trade a refresh token for the next pair. It works once.
+
+        A token that comes a second time was stolen, by then or now: its session ends,
+        for both who hold it (RFC 9700 4.14.2).
+        """
+        claims = read_token(token, "refresh", self.settings)
+        now = utc_now()
+        own = (AuthSession.id == claims.session_id) & (
+            AuthSession.user_id == claims.user_id
+        )
+        # One statement, so that of requests at the same time one finds the token.
+        result = await self.session.execute(
+            update(AuthSession)
+            .where(
+                own,
+                AuthSession.refresh_jti == claims.token_id,
+                AuthSession.expires_at > now,
+            )
+            .values(
+                refresh_jti=uuid4().hex,
+                expires_at=now + timedelta(seconds=self.settings.refresh_token_ttl),
+            )
+            .execution_options(synchronize_session=False)
+        )
+        assert isinstance(result, CursorResult)
+        if result.rowcount == 0:
+            await self.session.execute(delete(AuthSession).where(own))
+            # The answer is an error, which rolls back: this must outlive it.
+            await self.session.commit()
+            raise NotAuthenticated("This refresh token does not work any more.")
+        auth_session = await self.session.get_one(
+            AuthSession, claims.session_id, populate_existing=True
+        )
+        return issue_tokens(auth_session, self.settings)
+
+    async def end(self, session_id: str) -> None:
+        """Log out: the session's tokens stop working with the commit."""
+        await self.session.execute(
+            delete(AuthSession).where(AuthSession.id == session_id)
+        )
+
+    async def end_all(self, user_id: int) -> None:
+        """Log a user out everywhere."""
+        await self.session.execute(
+            delete(AuthSession).where(AuthSession.user_id == user_id)
+        )
+
+
+def _wrong_credentials() -> NotAuthenticated:
+    return NotAuthenticated(
+        "The e-mail address or the password is wrong.", code="invalid_credentials"
+    )

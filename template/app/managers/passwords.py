@@ -1,0 +1,47 @@
+"""Password hashes (argon2id), made and checked away from the event loop."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from pwdlib import PasswordHash
+
+T = TypeVar("T")
+
+password_hash = PasswordHash.recommended()
+
+# Each hash takes 64 MiB and a core for a while: more threads would only take turns.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
+
+
+async def hash_password(password: str) -> str:
+    """The hash to store for this password."""
+    return await _in_thread(lambda: password_hash.hash(password))
+
+
+async def verify_password(password: str, stored: str | None) -> tuple[bool, str | None]:
+    """Whether the password is right, and a new hash if the stored one is out of date.
+
+    Without a stored hash (there is no such user) it does the same work and says no, so
+    that the time an answer takes does not tell whether the user exists.
+    """
+    return await _in_thread(lambda: _verify(password, stored))
+
+
+def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
+    # Asked for on both paths: the first call in a process has to make it.
+    dummy = _dummy_hash()
+    valid, renewed = password_hash.verify_and_update(password, stored or dummy)
+    return (valid, renewed) if stored is not None else (False, None)
+
+
+@cache
+def _dummy_hash() -> str:
+    return password_hash.hash(secrets.token_urlsafe())
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_threads, function)

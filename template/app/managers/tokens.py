@@ -1,0 +1,98 @@
+"""Access and refresh tokens: JWTs (RFC 7519) that name a session.
+
+A token is only a claim. Whether its session still exists is asked on every request, so
+logout, a ban or a new password end it at once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+import jwt
+
+from app.config import Settings
+from app.database.base import utc_now
+from app.errors import NotAuthenticated
+from app.managers.keyring import derive_key
+from app.models.auth_session import AuthSession
+
+ALGORITHM = "HS256"
+REQUIRED_CLAIMS = ["sub", "sid", "jti", "type", "iat", "exp"]
+
+TokenType = Literal["access", "refresh"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a valid token says: `session_id` is its `sid`, `token_id` its `jti`."""
+
+    user_id: int
+    session_id: str
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A new pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    token: str
+    refresh: str
+    expires_in: int
+
+
+def issue_tokens(session: AuthSession, settings: Settings) -> Tokens:
+    """The session's tokens as of now. Neither outlives the session."""
+    now = utc_now()
+    expires_at = min(
+        now + timedelta(seconds=settings.access_token_ttl), session.expires_at
+    )
+    return Tokens(
+        token=_encode(session, "access", uuid4().hex, now, expires_at, settings),
+        refresh=_encode(
+            session, "refresh", session.refresh_jti, now, session.expires_at, settings
+        ),
+        expires_in=int((expires_at - now).total_seconds()),
+    )
+
+
+def read_token(token: str, token_type: TokenType, settings: Settings) -> TokenClaims:
+    """The claims of a token of this type; raises `NotAuthenticated` for any other."""
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            signing_key(settings),
+            algorithms=[ALGORITHM],
+            options={"require": REQUIRED_CLAIMS},
+        )
+        if claims["type"] != token_type:
+            raise NotAuthenticated(f"This is not a valid {token_type} token.")
+        return TokenClaims(int(claims["sub"]), str(claims["sid"]), claims["jti"])
+    except jwt.ExpiredSignatureError:
+        raise NotAuthenticated(f"The {token_type} token has expired.") from None
+    except (jwt.InvalidTokenError, ValueError):
+        raise NotAuthenticated(f"This is not a valid {token_type} token.") from None
+
+
+def signing_key(settings: Settings) -> bytes:
+    """The key that tokens are signed with."""
+    return derive_key(settings, "token")
+
+
+def _encode(
+    session: AuthSession,
+    token_type: TokenType,
+    token_id: str,
+    issued_at: datetime,
+    expires_at: datetime,
+    settings: Settings,
+) -> str:
+    claims = {
+        "sub": str(session.user_id),
+        "sid": session.id,
+        "jti": token_id,
+        "type": token_type,
+        "iat": issued_at,
+        "exp": expires_at,
+    }
+    return jwt.encode(claims, signing_key(settings), algorithm=ALGORITHM)

@@ -1,0 +1,196 @@
+"""The rules of users, for routes and commands alike."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, String, cast, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import Settings, get_settings
+from app.errors import Conflict, Invalid, NotFound
+from app.managers.auth_session import AuthSessionManager
+from app.managers.passwords import hash_password, verify_password
+from app.models.user import Role, User
+from app.schemas.auth import Registration
+from app.schemas.user import SearchField, UserUpdate
+
+
+class UserManager:
+    """Reads and changes users. `settings` default to the process's own.
+
+    Nothing is committed here: the session's owner does that.
+    """
+
+    def __init__(
+        self, session: AsyncSession, settings: Settings | None = None
+    ) -> None:
+        self.session = session
+        self.settings = settings or get_settings()
+
+    async def create(self, data: Registration, *, role: Role = Role.user) -> User:
+        """Add a user; raises `Conflict` if the e-mail address is taken."""
+        user = User(
+            email=data.email,
+            first_name=data.first_name,
+            last_name=data.last_name,
+            password_hash=await self._hash(data.password),
+            role=role,
+        )
+        self.session.add(user)
+        await self._flush(user)
+        return user
+
+    async def get(self, user_id: int) -> User:
+        """The user; raises `NotFound`."""
+        return _found(await self.session.get(User, user_id))
+
+    async def get_by_email(self, email: str) -> User:
+        """The user with this address, in any case; raises `NotFound`."""
+        return _found(
+            await self.session.scalar(select(User).where(User.email == email.lower()))
+        )
+
+    async def list(self, page: int = 1, size: int = 50) -> tuple[Sequence[User], int]:
+        """A page of all users, oldest first, and how many there are in all."""
+        return await self._page(None, page, size)
+
+    async def search(
+        self, field: SearchField, term: str, page: int = 1, size: int = 50
+    ) -> tuple[Sequence[User], int]:
+        """A page of the users whose field contains the term, in any case."""
+        column = cast(getattr(User, field), String)
+        return await self._page(column.icontains(term, autoescape=True), page, size)
+
+    async def update(self, user_id: int, data: UserUpdate) -> User:
+        """Change names and address; raises `NotFound`, `Conflict` (address taken)."""
+        user = await self._lock(user_id)
+        user.email = data.email
+        user.first_name = data.first_name
+        user.last_name = data.last_name
+        await self._flush(user)
+        return user
+
+    async def set_password(self, user_id: int, password: str) -> None:
+        """Give a user a new password and log him out everywhere."""
+        password_hash = await self._hash(password)
+        await self._store_password(await self._lock(user_id), password_hash)
+
+    async def change_password(
+        self, user_id: int, current_password: str, password: str
+    ) -> None:
+        """Like `set_password`, for who knows the current one; else `Forbidden`."""
+        stored = await self.session.scalar(
+            select(User.password_hash).where(User.id == user_id)
+        )
+        # Hashing takes its time: hold no connection and no lock meanwhile.
+        await self.session.rollback()
+        valid, _ = await verify_password(current_password, stored)
+        if not valid:
+            raise _wrong_password()
+        password_hash = await self._hash(password)
+        user = await self._lock(user_id)
+        unchanged = select(User.id).where(
+            User.id == user_id, User.password_hash == stored
+        )
+        if await self.session.scalar(unchanged) is None:
+            raise _wrong_password()
+        await self._store_password(user, password_hash)
+
+    async def ban(self, user_id: int, *, by: int | None = None) -> User:
+        """Shut a user out and end his sessions. `by` is the id of who asks.
+
+        Raises `NotFound`, and `Conflict` for oneself and for the last admin.
+        """
+        user = await self._lock_to_remove(user_id, by)
+        user.banned = True
+        await self.session.flush()
+        await AuthSessionManager(self.session, self.settings).end_all(user_id)
+        return user
+
+    async def unban(self, user_id: int) -> User:
+        """Let a banned user in again; raises `NotFound`."""
+        user = await self._lock(user_id)
+        user.banned = False
+        await self.session.flush()
+        return user
+
+    async def make_admin(self, user_id: int) -> User:
+        """Give a user the admin role; raises `NotFound`."""
+        user = await self._lock(user_id)
+        user.role = Role.admin
+        await self.session.flush()
+        return user
+
+    async def delete(self, user_id: int, *, by: int | None = None) -> None:
+        """Delete a user with all sessions and API keys; raises as `ban` does."""
+        await self.session.delete(await self._lock_to_remove(user_id, by))
+        await self.session.flush()
+
+    async def _page(
+        self, condition: ColumnElement[bool] | None, page: int, size: int
+    ) -> tuple[Sequence[User], int]:
+        users = select(User).order_by(User.id).limit(size).offset((page - 1) * size)
+        count = select(func.count()).select_from(User)
+        if condition is not None:
+            users, count = users.where(condition), count.where(condition)
+        total = await self.session.scalar(count) or 0
+        return (await self.session.scalars(users)).all(), total
+
+    async def _lock(self, user_id: int) -> User:
+        return _found(
+            await self.session.get(
+                User, user_id, with_for_update=True, populate_existing=True
+            )
+        )
+
+    async def _lock_to_remove(self, user_id: int, by: int | None) -> User:
+        """Lock all admins, always in one order, then the user: of two admins who
+        remove each other at the same time, the second waits and then is refused."""
+        if user_id == by:
+            raise Conflict(
+                "You cannot ban or delete yourself.", code="own_account"
+            )
+        admins = await self.session.scalars(
+            select(User.id)
+            .where(User.role == Role.admin, User.banned.is_(False))
+            .order_by(User.id)
+            .with_for_update()
+        )
+        user = await self._lock(user_id)
+        if admins.all() == [user_id]:
+            raise Conflict("This is the last admin.", code="last_admin")
+        return user
+
+    async def _hash(self, password: str) -> str:
+        shortest = self.settings.password_min_length
+        if len(password) < shortest:
+            raise Invalid(
+                f"A password has at least {shortest} characters.",
+                code="password_too_short",
+            )
+        return await hash_password(password)
+
+    async def _store_password(self, user: User, password_hash: str) -> None:
+        user.password_hash = password_hash
+        await self._flush(user)
+        await AuthSessionManager(self.session, self.settings).end_all(user.id)
+
+    async def _flush(self, user: User) -> None:
+        try:
+            await self.session.flush()
+        except IntegrityError:
+            raise Conflict(
+                "This e-mail address is taken.", code="email_taken"
+            ) from None
+        # A user who is returned as he is must not carry the hash along.
+        self.session.expire(user, ["password_hash"])
+
+
+def _found(user: User | None) -> User:
+    if user is None:
+        raise NotFound("There is no such user.", code="user_not_found")
+    return user
+
+
+def _wrong_password() -> Invalid:
+    return Invalid("The current password is wrong.", code="wrong_password")

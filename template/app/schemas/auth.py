@@ -1,0 +1,82 @@
+"""Registration, login, and the tokens that they give."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.fields import Email, Name, NewPassword, Password, Text
+
+
+class Registration(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.com",
+                    "password": "correct horse battery staple",
+                    "first_name": "Ada",
+                    "last_name": "Lovelace",
+                }
+            ]
+        },
+    )
+
+    email: Email
+    password: NewPassword
+    first_name: Name
+    last_name: Name
+
+
+class Login(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.com",
+                    "password": "correct horse battery staple",
+                }
+            ]
+        },
+    )
+
+    email: Email
+    password: Password
+
+
+class Refresh(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}]},
+    )
+
+    refresh: Annotated[Text, Field(min_length=1, max_length=4096)]
+
+
+class TokenPair(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+                    "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+                    "token_type": "bearer",
+                    "expires_in": 900,
+                }
+            ]
+        },
+    )
+
+    token: str = Field(description="Goes into `Authorization: Bearer …`")
+    refresh: str = Field(description="Gives the next pair, once")
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds that `token` is valid for")
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message": "You are logged out."}]}
+    )
+
+    message: str
