@@ -3,12 +3,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Template, take_snapshot
 from pytest_copie.plugin import Copie
+
+from harness import Template, take_snapshot
 
 
 @pytest.fixture(scope="session", autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No settings of the person who runs the tests reach Copier, git or a service."""
     home = tmp_path_factory.mktemp("isolated")
     (home / "copier.yml").write_text("{}\n")
@@ -19,7 +20,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
-        yield home
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,6 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def template(isolated: Path, snapshot: Path, copie_session: Copie) -> Template:
+def template(snapshot: Path, copie_session: Copie) -> Template:
     logging.getLogger("plumbum.local").setLevel(logging.WARNING)
     return Template(snapshot, copie_session)
