@@ -1,0 +1,155 @@
+"""`api-admin db`: the tables of the database, and made-up users to fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.commands.console import counting, hint, print_json, say
+from app.commands.options import AsJson, Yes
+from app.commands.populate import add_users
+from app.commands.prompts import confirm
+from app.commands.refusals import Refused
+from app.commands.running import in_session
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.config import Settings
+
+app = typer.Typer(
+    name="db",
+    help="Migrate the database, and fill it with made-up users.",
+    no_args_is_help=True,
+)
+
+Target = Annotated[
+    str, typer.Argument(metavar="[REVISION]", help="A revision, or -1, +1, base, head.")
+]
+
+
+@app.command()
+def upgrade(revision: Target = "head") -> None:
+    """Bring the tables to the newest (or the given) revision."""
+    from app.database import migrate
+
+    with _database() as settings:
+        before = migrate.current(settings)
+        migrate.upgrade(settings, revision)
+        _report(before, migrate.current(settings))
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin db downgrade          one step back
+  api-admin db downgrade base     drop everything""",
+    context_settings={"ignore_unknown_options": True},  # -1 is a revision
+)
+def downgrade(revision: Target = "-1", yes: Yes = False) -> None:
+    """Take the tables back to an older revision, with the data of what is dropped."""
+    from app.database import migrate
+
+    with _database() as settings:
+        before = migrate.current(settings)
+        if not before:
+            raise Refused("There is nothing to take back: no migration was applied")
+        confirm(f"Go back from {_name(before)} to {revision} and lose data?", yes=yes)
+        migrate.downgrade(settings, revision)
+        _report(before, migrate.current(settings))
+
+
+@app.command(epilog='[bold]Example[/bold]\n\n  api-admin db revision -m "add invoices"')
+def revision(
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="What the migration does.")
+    ],
+) -> None:
+    """Write a migration from the differences between the tables and the models."""
+    from app.database import migrate
+
+    with _database() as settings:
+        for file in migrate.make_revision(settings, message):
+            say(f"Wrote {file}")
+    hint("Read it, then run: api-admin db upgrade")
+
+
+@app.command()
+def current(as_json: AsJson = False) -> None:
+    """Show the revision of the tables, and whether there is a newer one."""
+    from app.database import migrate
+
+    with _database(quiet=as_json) as settings:
+        revisions = migrate.current(settings)
+        behind = migrate.is_behind(settings)
+    if as_json:
+        print_json({"revisions": revisions, "behind": behind})
+    elif behind:
+        say(f"Revision: {_name(revisions)}, behind. Run: api-admin db upgrade")
+    else:
+        say(f"Revision: {_name(revisions)}, up to date")
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin db populate 1000
+  api-admin db populate 100000    takes seconds"""
+)
+def populate(
+    count: Annotated[
+        int, typer.Argument(min=1, max=10_000_000, help="How many users to add.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Do it in production, too.")
+    ] = False,
+) -> None:
+    """Add made-up users, who all have one password, which is printed.
+
+    It is made anew each time. Their addresses are at example.com, where mail reaches
+    nobody.
+    """
+    import secrets
+
+    from app.config import get_settings
+
+    if get_settings().environment == "production" and not force:
+        raise Refused("This is production. To add made-up users there, use --force")
+    password = secrets.token_urlsafe(12)
+
+    async def work(session: AsyncSession) -> None:
+        with counting("Adding users", count) as progress:
+            await add_users(session, count, password, progress)
+
+    in_session(work)
+    say(f"Added {count:,} users. The password of each of them: {password}")
+    hint("See them with: api-admin user list")
+
+
+@contextmanager
+def _database(*, quiet: bool = False) -> Iterator[Settings]:
+    """Have the database there, whatever its revision, and say which one it is."""
+    from sqlalchemy import make_url
+
+    from app.config import get_settings
+    from app.database.local import prepare_local_database
+
+    settings = get_settings()
+    if not quiet:
+        hint(f"Database: {make_url(settings.database_url)!r}")
+    with prepare_local_database(settings):
+        yield settings
+
+
+def _report(before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    if before == after:
+        say(f"Nothing to do: the revision is {_name(after)}")
+    else:
+        say(f"From revision {_name(before)} to {_name(after)}")
+
+
+def _name(revisions: tuple[str, ...]) -> str:
+    return ", ".join(revisions) or "none"

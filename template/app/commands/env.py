@@ -1,0 +1,107 @@
+"""`api-admin env`: is everything that `.env` says right, and is everything there?"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands import env_file
+from app.commands.console import hint, print_json, say
+from app.commands.refusals import Refused
+
+EXAMPLE = Path(".env.example")
+
+app = typer.Typer(name="env", help="Check the settings.", no_args_is_help=True)
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin env check          list what is missing, misspelled or invalid
+  api-admin env check --fix    add what is missing, after an update for instance"""
+)
+def check(
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Add what is missing from .env.example, with its comments and a new "
+            "SECRET_KEY. No line that is there is changed.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the problems as a JSON list.")
+    ] = False,
+) -> None:
+    """Compare .env with the settings and with .env.example.
+
+    Finds missing and misspelled names, invalid values, names that are set twice and
+    lines that cannot be read. Exits with 1 when there is something to mend.
+    """
+    from app.config.env import env_path
+
+    path = env_path()
+    if fix:
+        _fix(path)
+    problems = find_problems(path)
+    name = path or "The environment"
+    if as_json:
+        print_json(problems)
+    elif problems:
+        say(f"{name}: {len(problems)} problem{'s' * (len(problems) > 1)}", style="bold")
+        for problem in problems:
+            say(f"- {problem}")
+    else:
+        say(f"{name}: complete and valid")
+    if problems:
+        if path and not fix and missing(path):
+            hint("Add what is missing with: api-admin env check --fix")
+        raise typer.Exit(1)
+
+
+def find_problems(path: Path | None) -> list[str]:
+    """Return one line for each thing that is wrong with the settings."""
+    from app.config.env import name_problems, read_env_file
+    from app.config.load import value_problems
+
+    if path is None:
+        return name_problems({}, os.environ) + value_problems({})
+    if not path.exists():
+        return [f"{path} does not exist"]
+    in_file = read_env_file(path)
+    own = env_file.read(path)
+    lacking = missing(path)
+    return [
+        *(f"{path}, line {line} cannot be read" for line in own.unreadable),
+        *(
+            f"{name} is set more than once, the last one counts: lines "
+            + ", ".join(map(str, own.lines(name)))
+            for name in own.names
+            if len(own.lines(name)) > 1
+        ),
+        *name_problems(in_file, os.environ),
+        *(f"{name} is missing" for name in lacking),
+        *value_problems(in_file, besides=lacking),
+    ]
+
+
+def missing(path: Path) -> list[str]:
+    """Return what .env.example sets and the file does not."""
+    present = env_file.read(path).names
+    return [name for name in env_file.read(EXAMPLE).names if name not in present]
+
+
+def _fix(path: Path | None) -> None:
+    if path is None:
+        raise Refused("There is no file to fix: ENV_FILE is empty")
+    if not EXAMPLE.exists():
+        raise Refused(f"There is no {EXAMPLE} here to take the settings from")
+    if unreadable := env_file.read(path).unreadable:
+        # An open quote would swallow what is added behind it.
+        raise Refused(f"{path}, line {unreadable[0]} cannot be read: mend it first")
+    names = missing(path)
+    wanted = [entry for entry in env_file.read(EXAMPLE).entries if entry.name in names]
+    if wanted:
+        env_file.append(path, wanted)
+        hint(f"Added to {path}: {', '.join(names)}")

@@ -1,0 +1,82 @@
+"""Reading `.env` and `.env.example`, and adding to `.env` without changing it."""
+
+import secrets
+from collections.abc import Iterable
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv.parser import parse_stream
+
+
+class Entry(NamedTuple):
+    """A setting in a file: its name, its line (from 1), its text with its comment."""
+
+    name: str
+    line: int
+    text: str
+
+
+class EnvFile(NamedTuple):
+    """What a file sets, in its order, and the lines that cannot be read."""
+
+    entries: list[Entry]
+    unreadable: list[int]
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(entry.name for entry in self.entries))
+
+    def lines(self, name: str) -> list[int]:
+        """Where `name` is set; of several lines the last one counts."""
+        return [entry.line for entry in self.entries if entry.name == name]
+
+
+def read(path: Path) -> EnvFile:
+    """Return what the file sets; nothing when there is no such file."""
+    if not path.exists():
+        return EnvFile([], [])
+    entries = []
+    unreadable = []
+    comment: list[str] = []
+    for part in parse_stream(StringIO(path.read_text("utf-8-sig"))):
+        text = part.original.string
+        start = part.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        if start > part.original.line:  # after an empty line
+            comment = []
+        if part.error:
+            unreadable.append(start)
+        elif part.key is None:
+            comment.append(text.strip())
+        else:
+            whole = "\n".join([*comment, text.strip()])
+            entries.append(Entry(part.key.upper(), start, whole))
+            comment = []
+    return EnvFile(entries, unreadable)
+
+
+def append(path: Path, entries: Iterable[Entry]) -> None:
+    """Add entries at the end of the file, which is made if need be.
+
+    What is there stays byte for byte; what is added has the line ends of the file. A
+    secret key is made here, because the one of an example is known to all.
+    """
+    if not path.exists():
+        path.touch(mode=0o600)
+    existing = path.read_bytes()
+    added = "".join(f"\n{_with_secret(entry)}\n" for entry in entries)
+    if not existing:
+        added = added.removeprefix("\n")
+    elif not existing.endswith(b"\n"):
+        added = f"\n{added}"
+    if b"\r\n" in existing:
+        added = added.replace("\n", "\r\n")
+    with path.open("ab") as file:
+        file.write(added.encode())
+
+
+def _with_secret(entry: Entry) -> str:
+    if entry.name != "SECRET_KEY":
+        return entry.text
+    comment, newline, _ = entry.text.rpartition("\n")
+    return f"{comment}{newline}SECRET_KEY={secrets.token_hex(32)}"

@@ -1,0 +1,100 @@
+"""`api-admin routes`: who may call what, and what is cached, asked of the app itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from app.commands.console import print_json, print_table
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.dependencies.models import Dependant
+
+    from app.managers.auth import AuthManager
+
+app = typer.Typer()
+
+
+class RouteInfo(NamedTuple):
+    """One row of the table."""
+
+    method: str
+    path: str
+    auth: str
+    scopes: list[str]
+    cache: str
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin routes               all of them
+  api-admin routes users/keys    those whose path has this text
+  api-admin routes --json        for a script"""
+)
+def routes(
+    text: Annotated[str, typer.Argument(help="Only paths that have this text.")] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list instead of a table.")
+    ] = False,
+) -> None:
+    """List the routes: who may call them, with which scopes, and what is cached."""
+    from app.config import get_settings
+    from app.main import create_app
+
+    rows = [row for row in describe(create_app(get_settings())) if text in row.path]
+    if as_json:
+        print_json([row._asdict() for row in rows])
+    else:
+        print_table(["Method", "Path", "Auth", "Scopes", "Cache"], rows)
+
+
+def describe(service: FastAPI) -> Iterator[RouteInfo]:
+    """Walk the routes of the app, in the order in which they match."""
+    from fastapi.routing import APIRoute, iter_route_contexts
+
+    for route in iter_route_contexts(service.routes):
+        if not isinstance(route.original_route, APIRoute):
+            continue
+        guard = find_guard(route.dependant)
+        for method in sorted(route.methods or ()):
+            yield RouteInfo(
+                method=method,
+                path=route.path or "",
+                auth=who(guard),
+                scopes=list(guard.scopes) if guard else [],
+                cache=cache_text(route.original_route.endpoint),
+            )
+
+
+def find_guard(dependant: Dependant) -> AuthManager | None:
+    """The dependency that checks the caller, wherever it hangs in the tree."""
+    from app.managers.auth import AuthManager
+
+    if isinstance(dependant.call, AuthManager):
+        return dependant.call
+    guards = (find_guard(each) for each in dependant.dependencies)
+    return next((guard for guard in guards if guard), None)
+
+
+def who(guard: AuthManager | None) -> str:
+    from app.managers.auth import SelfOrAdmin
+
+    if guard is None:
+        return "anyone"
+    if isinstance(guard, SelfOrAdmin):
+        return "self or admin"
+    return "admin" if guard.admin else "user"
+
+
+def cache_text(endpoint: Callable[..., object]) -> str:
+    """How long, in which namespace, and by which key builder an answer is cached."""
+    from app.cache import cache_policy
+
+    policy = cache_policy(endpoint)
+    if policy is None:
+        return ""
+    return f"{policy.expire} s {policy.namespace} {policy.key_builder_name}"

@@ -1,0 +1,127 @@
+"""`api-admin serve`: check everything that can be checked first, then start uvicorn."""
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from app.commands.console import say
+from app.commands.refusals import Misused, Refused
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin serve                             for development, on this machine only
+  api-admin serve --reload                    start again when a file changes
+  api-admin serve --host 0.0.0.0 --workers 4  for the network, four processes"""
+)
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, instead of HOST.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on, instead of PORT.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of processes, instead of WORKERS.")
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when a file in app/ changes.")
+    ] = False,
+) -> None:
+    """Serve the API until Ctrl+C or SIGTERM.
+
+    An SQLite file and the development server are made and migrated here; the migrations
+    of any other database are up to you: [bold]api-admin db upgrade[/bold].
+    """
+    _override(HOST=host, PORT=port, WORKERS=workers)
+
+    import uvicorn
+
+    from app.cache import check_workers
+    from app.commands.running import ready_database
+    from app.config import get_settings
+
+    settings = get_settings()
+    if reload and settings.workers > 1:
+        raise Misused("--reload works with one process: leave out --workers")
+    check_workers(settings.workers, settings)
+    check_address(settings.host, settings.port)
+    with _clean_exit(), ready_database(settings):
+        say(f"API docs: {address(settings.host, settings.port)}/docs", style="bold")
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            reload=reload,
+            reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
+        )
+
+
+def address(host: str, port: int) -> str:
+    """The URL to open on this machine for a server that listens on `host`."""
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if ip.is_unspecified:
+        ip = ip_address("::1" if ip.version == 6 else "127.0.0.1")
+    return f"http://[{ip}]:{port}" if ip.version == 6 else f"http://{ip}:{port}"
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse to go on when uvicorn could not listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        if os.name == "posix":  # elsewhere it would allow to share a taken port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Refused(_why_not(error, host, port)) from error
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken: stop what uses it, or use --port"
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs more rights than yours: use --port 1024 or higher"
+    return f"This machine cannot listen on {host}, port {port}: {error.strerror}"
+
+
+def _override(**settings: object) -> None:
+    """Let an option win over its setting, in this process and in those it starts."""
+    for name, value in settings.items():
+        if value is not None:
+            os.environ[name] = str(value)
+
+
+@contextmanager
+def _clean_exit() -> Iterator[None]:
+    """Make SIGTERM end the process the way Ctrl+C does, so that cleanups run.
+
+    uvicorn raises the signal again once it has shut down; its default action would kill
+    the process there and then.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

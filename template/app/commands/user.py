@@ -1,0 +1,194 @@
+"""`api-admin user`: accounts, by the same rules as in the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from app.commands.accounts import change_user, find_user
+from app.commands.console import print_json, print_record, print_table, say
+from app.commands.options import (
+    AsJson,
+    Page,
+    Password,
+    PasswordFromStdin,
+    Size,
+    Who,
+    Yes,
+)
+from app.commands.paging import announce
+from app.commands.prompts import ask, ask_password, confirm
+from app.commands.running import in_session
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.schemas.user import UserOut
+
+app = typer.Typer(
+    name="user", help="Create and look after users.", no_args_is_help=True
+)
+
+Email = Annotated[str | None, typer.Option(help="E-mail address, the login name.")]
+FirstName = Annotated[str | None, typer.Option(help="First name.")]
+LastName = Annotated[str | None, typer.Option(help="Last name.")]
+Admin = Annotated[bool, typer.Option("--admin", help="Make the user an admin.")]
+Search = Annotated[str | None, typer.Option(help="Only users that have this text.")]
+Field = Annotated[
+    Literal["email", "first_name", "last_name", "role"],
+    typer.Option("--in", help="Where --search looks."),
+]
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin user create                     asks for everything
+  api-admin user create --email ada@example.com --first-name Ada \\
+      --last-name Lovelace --admin --password-stdin < password.txt"""
+)
+def create(
+    email: Email = None,
+    first_name: FirstName = None,
+    last_name: LastName = None,
+    admin: Admin = False,
+    password: Password = None,
+    password_stdin: PasswordFromStdin = False,
+) -> None:
+    """Add a user. What no option gives is asked for."""
+    answers = {
+        "email": ask(email, "E-mail address", "--email"),
+        "first_name": ask(first_name, "First name", "--first-name"),
+        "last_name": ask(last_name, "Last name", "--last-name"),
+        "password": ask_password(password, from_stdin=password_stdin),
+    }
+
+    async def work(session: AsyncSession) -> UserOut:
+        from app.managers.user import UserManager
+        from app.models import Role
+        from app.schemas.auth import Registration
+        from app.schemas.user import UserOut
+
+        role = Role.admin if admin else Role.user
+        registration = Registration.model_validate(answers)
+        user = await UserManager(session).create(registration, role=role)
+        return UserOut.model_validate(user)
+
+    user = in_session(work)
+    say(f"Created {user.role} {user.id}: {user.email}")
+
+
+@app.command(
+    "list",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin user list --page 2 --size 100
+  api-admin user list --search lovelace --in last_name
+  api-admin user list --search admin --in role --json""",
+)
+def list_users(
+    page: Page = 1,
+    size: Size = 50,
+    search: Search = None,
+    field: Field = "email",
+    as_json: AsJson = False,
+) -> None:
+    """List users, oldest first, page by page."""
+
+    async def work(session: AsyncSession) -> tuple[list[UserOut], int]:
+        from app.managers.user import UserManager
+        from app.schemas.user import SearchField, UserOut
+
+        users = UserManager(session)
+        if search is None:
+            rows, total = await users.list(page, size)
+        else:
+            rows, total = await users.search(SearchField(field), search, page, size)
+        return [UserOut.model_validate(row) for row in rows], total
+
+    users, total = in_session(work)
+    if as_json:
+        print_json([user.model_dump(mode="json") for user in users])
+    elif total:
+        print_table(
+            ["Id", "E-mail", "Name", "Role", "Banned", "Created"],
+            (
+                (
+                    user.id,
+                    user.email,
+                    f"{user.first_name} {user.last_name}",
+                    user.role,
+                    user.banned,
+                    user.created_at,
+                )
+                for user in users
+            ),
+        )
+    elif search is None:
+        say("No users yet. Add the first with: api-admin user create --admin")
+    else:
+        say(f"No user has {search!r} in {field}")
+    announce("users", len(users), total, page, size)
+
+
+@app.command()
+def show(who: Who, as_json: AsJson = False) -> None:
+    """Show one user."""
+
+    async def work(session: AsyncSession) -> UserOut:
+        from app.schemas.user import UserOut
+
+        return UserOut.model_validate(await find_user(session, who))
+
+    user = in_session(work)
+    if as_json:
+        print_json(user.model_dump(mode="json"))
+    else:
+        print_record((name.replace("_", " "), value) for name, value in user)
+
+
+@app.command()
+def ban(who: Who) -> None:
+    """Shut a user out. All sessions end at once, API keys stop working."""
+    email = change_user(who, lambda users, user_id: users.ban(user_id))
+    say(f"Banned {email}. To let the user in again: api-admin user unban {email}")
+
+
+@app.command()
+def unban(who: Who) -> None:
+    """Let a banned user in again."""
+    email = change_user(who, lambda users, user_id: users.unban(user_id))
+    say(f"{email} may log in again")
+
+
+@app.command()
+def admin(who: Who) -> None:
+    """Make a user an admin."""
+    email = change_user(who, lambda users, user_id: users.make_admin(user_id))
+    say(f"{email} is an admin")
+
+
+@app.command()
+def delete(who: Who, yes: Yes = False) -> None:
+    """Delete a user with all sessions and API keys. This cannot be undone."""
+    confirm(f"Delete user {who} with all sessions and API keys?", yes=yes)
+    email = change_user(who, lambda users, user_id: users.delete(user_id))
+    say(f"Deleted {email}")
+
+
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin user password ada@example.com
+  api-admin user password 1 --password-stdin < password.txt"""
+)
+def password(
+    who: Who,
+    password: Password = None,
+    password_stdin: PasswordFromStdin = False,
+) -> None:
+    """Give a user a new password. All sessions of the user end."""
+    new = ask_password(password, from_stdin=password_stdin)
+    email = change_user(who, lambda users, user_id: users.set_password(user_id, new))
+    say(f"{email} has a new password")
