@@ -62,18 +62,28 @@ def downgrade(revision: Target = "-1", yes: Yes = False) -> None:
         _report(before, migrate.current(settings))
 
 
-@app.command(epilog='[bold]Example[/bold]\n\n  api-admin db revision -m "add invoices"')
+@app.command(
+    epilog="""[bold]Examples[/bold]
+
+  api-admin db revision -m "add invoices"
+  api-admin db revision -m "fill in prices" --empty    to be written by hand"""
+)
 def revision(
     message: Annotated[
         str, typer.Option("--message", "-m", help="What the migration does.")
     ],
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Write one even without a difference.")
+    ] = False,
 ) -> None:
     """Write a migration from the differences between the tables and the models."""
     from app.database import migrate
 
     with _database() as settings:
-        for file in migrate.make_revision(settings, message):
-            say(f"Wrote {file}")
+        if not empty and not migrate.has_drift(settings):
+            say("Nothing to do: the tables are as the models say")
+            return
+        say(f"Wrote {migrate.make_revision(settings, message)}")
     hint("Read it, then run: api-admin db upgrade")
 
 
@@ -91,6 +101,22 @@ def current(as_json: AsJson = False) -> None:
         say(f"Revision: {_name(revisions)}, behind. Run: api-admin db upgrade")
     else:
         say(f"Revision: {_name(revisions)}, up to date")
+
+
+@app.command()
+def check() -> None:
+    """Check, as CI does, that the tables are as the models say; exit with 1 if not."""
+    from app.database import migrate
+
+    with _database() as settings:
+        if migrate.is_behind(settings):
+            raise Refused("Migrations are missing: run: api-admin db upgrade")
+        if migrate.has_drift(settings):
+            raise Refused(
+                "The models say something else than the tables: "
+                'run: api-admin db revision -m "what changed"'
+            )
+    say("The tables are as the models say")
 
 
 @app.command(

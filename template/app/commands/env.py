@@ -71,7 +71,12 @@ def find_problems(path: Path | None) -> list[str]:
         return [f"{path} does not exist"]
     in_file = read_env_file(path)
     own = env_file.read(path)
-    lacking = missing(path)
+    values = value_problems(in_file)
+    lacking = [
+        name
+        for name in missing(path)
+        if not any(line.startswith(f"{name} is not set") for line in values)
+    ]
     return [
         *(f"{path}, line {line} cannot be read" for line in own.unreadable),
         *(
@@ -82,7 +87,7 @@ def find_problems(path: Path | None) -> list[str]:
         ),
         *name_problems(in_file, os.environ),
         *(f"{name} is missing" for name in lacking),
-        *value_problems(in_file, besides=lacking),
+        *values,
     ]
 
 

@@ -71,9 +71,8 @@ def create(
         from app.managers.api_key import ApiKeyManager
         from app.schemas.api_key import ApiKeyCreate, ApiKeyCreated, ApiKeyOut
 
-        wish = {"name": name, "scopes": scope or None}
-        if expires is not None:
-            wish["expires_at"] = expires.replace(tzinfo=UTC)
+        expires_at = expires and expires.replace(tzinfo=UTC)
+        wish = {"name": name, "scopes": scope or None, "expires_at": expires_at}
         data = ApiKeyCreate.model_validate(wish)
         user = await find_user(session, who)
         api_key, text = await ApiKeyManager(session).create(user.id, data)

@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 CHUNK = 5_000
 
 # 37 and 41 have no common divisor: all 1517 pairs come up before one returns.
-FIRST_NAMES = """
+_FIRST = """
     Ada Alan Amina Anders Barbara Carlos Chen Dorothy Edsger Elena Emil Farah Frances
     Grace Hana Hedy Ines Ivan Jamal Joan Karen Kenji Leila Linus Margaret Mateo Mei
     Nadia Niklaus Olga Priya Radia Rosa Samuel Sofia Tim Yusuf
-""".split()
-LAST_NAMES = """
+"""
+_LAST = """
     Adeyemi Allen Andersen Bartik Becker Bianchi Clarke Costa Dijkstra Dubois Eriksson
     Fernandez Fischer Garcia Goldberg Haddad Hamilton Hopper Ivanova Jensen Johnson Kahn
     Kim Kowalski Lamarr Liskov Lovelace Mbeki Moreau Nakamura Novak Okafor Perlman Rossi
     Santos Schmidt Silva Tanaka Turing Wirth Zhang
-""".split()
+"""
+FIRST_NAMES = _FIRST.split()
+LAST_NAMES = _LAST.split()
 
 
 async def add_users(

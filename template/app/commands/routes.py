@@ -1,4 +1,4 @@
-"""`api-admin routes`: who may call what, and what is cached, asked of the app itself."""
+"""`api-admin routes`: who may call what, and what is cached, read off the app."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ import errno
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -117,10 +117,7 @@ def _clean_exit() -> Iterator[None]:
     the process there and then.
     """
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield
     finally:

@@ -42,7 +42,7 @@ def read_env_file(path: Path) -> dict[str, str | None]:
             raise StartupError(f"ENV_FILE={path} does not exist")
         return {}
     try:
-        return dotenv_values(path, interpolate=False, encoding="utf-8")
+        return dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise StartupError(f"{path} cannot be read: {error}") from None
 

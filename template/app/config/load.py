@@ -1,6 +1,7 @@
 """Reading the settings, and saying in one line what is wrong with them."""
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -26,17 +27,29 @@ def get_settings() -> Settings:
     problems = name_problems(in_file, os.environ)
     if problems:
         raise StartupError("; ".join(problems))
+    try:
+        return _settings(in_file)
+    except ValidationError as error:
+        raise StartupError("; ".join(map(_explain, error.errors()))) from None
+
+
+def value_problems(in_file: Mapping[str, str | None]) -> list[str]:
+    """Return one line for every setting whose value is missing or not allowed."""
+    try:
+        _settings(in_file)
+    except ValidationError as error:
+        return [_explain(details) for details in error.errors()]
+    return []
+
+
+def _settings(in_file: Mapping[str, str | None]) -> Settings:
     in_environment = {name.upper() for name in os.environ}
     values: dict[str, Any] = {
         name.lower(): value
         for name, value in in_file.items()
         if name.lower() in Settings.model_fields and name.upper() not in in_environment
     }
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        lines = [_explain(details) for details in error.errors()]
-        raise StartupError("; ".join(lines)) from None
+    return Settings(**values)
 
 
 def _explain(details: ErrorDetails) -> str:
