@@ -114,7 +114,7 @@ def test_workflow_is_valid_and_complete(template: Template) -> None:
         "mypy",
         "pytest",
         "api-admin db upgrade",
-        "alembic check",
+        "api-admin db check",
         "copier check-update",
     ):
         assert command in text

