@@ -1,14 +1,14 @@
 """What can go wrong, in one tree, and how a client is told (RFC 9457).
 
-    StartupError            the service cannot start; a person reads it
-    AppError                a request is refused; a client reads it
-        BadRequest          400
-        NotAuthenticated    401
-        Forbidden           403
-        NotFound            404
-        Conflict            409
-        Invalid             422
-        Unavailable         503
+StartupError            the service cannot start; a person reads it
+AppError                a request is refused; a client reads it
+    BadRequest          400
+    NotAuthenticated    401
+    Forbidden           403
+    NotFound            404
+    Conflict            409
+    Invalid             422
+    Unavailable         503
 """
 
 from collections.abc import Mapping
@@ -112,11 +112,11 @@ class Unavailable(AppError):
 
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every error with the same JSON shape."""
-    app.add_exception_handler(AppError, _app_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.exception_handler(AppError)(_app_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
     for error in (OperationalError, InterfaceError, PoolTimeoutError):
-        app.add_exception_handler(error, _database_error)
+        app.exception_handler(error)(_database_error)
 
 
 def problem_response(
@@ -140,23 +140,20 @@ def problem_response(
     )
 
 
-async def _app_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, AppError)
+async def _app_error(_: Request, error: AppError) -> JSONResponse:
     return problem_response(error)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     """What Starlette and FastAPI refuse: unknown paths, methods, broken bodies."""
-    assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     refusal = AppError(error.detail, code=status.name.lower(), headers=error.headers)
     refusal.status = status
     return problem_response(refusal)
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
     """Say where and why, but not what was sent: it may be a password."""
-    assert isinstance(error, RequestValidationError)
     errors = [
         {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
         for item in error.errors()

@@ -10,6 +10,7 @@ from app.config import Settings, get_settings
 from app.database.base import utc_now
 from app.errors import Forbidden, NotAuthenticated
 from app.managers.passwords import verify_password
+from app.managers.principal import Principal
 from app.managers.tokens import issue_tokens, read_token
 from app.models.auth_session import AuthSession
 from app.models.user import User
@@ -114,10 +115,17 @@ class AuthSessionManager:
         )
         return issue_tokens(auth_session, self.settings)
 
-    async def end(self, session_id: str) -> None:
-        """Log out: the session's tokens stop working with the commit."""
+    async def end(self, principal: Principal) -> None:
+        """Log out: the session's tokens stop working with the commit.
+
+        Raises `Forbidden` for an API key, which has no session.
+        """
+        if principal.session_id is None:
+            raise Forbidden(
+                "An API key cannot log out; delete it instead.", code="no_session"
+            )
         await self.session.execute(
-            delete(AuthSession).where(AuthSession.id == session_id)
+            delete(AuthSession).where(AuthSession.id == principal.session_id)
         )
 
     async def end_all(self, user_id: int) -> None:

@@ -76,9 +76,13 @@ class UserManager:
         await self._store_password(await self._lock(user_id), password_hash)
 
     async def change_password(
-        self, user_id: int, current_password: str, password: str
+        self, user_id: int, current_password: str | None, password: str
     ) -> None:
-        """Like `set_password`, for who knows the current one; else `Forbidden`."""
+        """Like `set_password`, for who knows the current one; else `Invalid`."""
+        if current_password is None:
+            raise Invalid(
+                "Send your current_password too.", code="current_password_needed"
+            )
         stored = await self.session.scalar(
             select(User.password_hash).where(User.id == user_id)
         )

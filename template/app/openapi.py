@@ -1,0 +1,52 @@
+"""What FastAPI does not say by itself in `/openapi.json`."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from app.errors import AppError, BadRequest, Forbidden, Invalid, NotAuthenticated, problems
+from app.schemas.problem import Problem
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name that generated clients use: it changes only with tag and function."""
+    return f"{route.tags[0]}_{route.name}"
+
+
+def declare_problems(app: FastAPI) -> None:
+    """Declare every refusal with the media type and the shape that it really has."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _declare(generate())
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _declare(document: dict[str, Any]) -> None:
+    """Add what follows from a route's credentials and parameters."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            declared = operation["responses"]
+            if "security" in operation:
+                for_all = _problems(BadRequest, NotAuthenticated, Forbidden)
+                declared.update(for_all | declared)
+            if "422" in declared:
+                declared.update(_problems(Invalid))
+    _, definitions = models_json_schema(
+        [(Problem, "serialization")], ref_template=REF_TEMPLATE
+    )
+    schemas = document["components"]["schemas"]
+    schemas.update(definitions["$defs"])
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+
+
+def _problems(*errors: type[AppError]) -> dict[str, Any]:
+    return {str(status): answer for status, answer in problems(*errors).items()}

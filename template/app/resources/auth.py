@@ -1,0 +1,51 @@
+from fastapi import APIRouter, status
+
+from app.errors import Conflict, Forbidden, NotAuthenticated, problems
+from app.managers.auth import CurrentPrincipal, CurrentUser
+from app.resources.dependencies import AuthSessions, Users
+from app.schemas.auth import Login, Message, Refresh, Registration, TokenPair
+
+router = APIRouter(tags=["auth"])
+
+
+@router.post(
+    "/register/",
+    summary="Register",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(Conflict),
+)
+async def register(
+    data: Registration, users: Users, sessions: AuthSessions
+) -> TokenPair:
+    """Add a user and log him in."""
+    user = await users.create(data)
+    return await sessions.start(user.id)
+
+
+@router.post(
+    "/login/",
+    summary="Log in",
+    responses=problems(NotAuthenticated, Forbidden),
+)
+async def login(data: Login, sessions: AuthSessions) -> TokenPair:
+    """Open a session and give its tokens."""
+    return await sessions.login(data.email, data.password)
+
+
+@router.post(
+    "/refresh/",
+    summary="Get the next tokens",
+    responses=problems(NotAuthenticated),
+)
+async def refresh(data: Refresh, sessions: AuthSessions) -> TokenPair:
+    """Trade a refresh token, once, for new tokens; a second use ends the session."""
+    return await sessions.refresh(data.refresh)
+
+
+@router.post("/logout/", summary="Log out")
+async def logout(
+    user: CurrentUser, principal: CurrentPrincipal, sessions: AuthSessions
+) -> Message:
+    """End the token's session: its tokens stop working at once."""
+    await sessions.end(principal)
+    return Message(message="You are logged out.")

@@ -1,0 +1,42 @@
+"""What routes ask for: managers of the request's session, and who may call."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from app.database import SessionDep
+from app.managers.api_key import ApiKeyManager
+from app.managers.auth import AuthManager, SelfOrAdmin
+from app.managers.auth_session import AuthSessionManager
+from app.managers.user import UserManager
+from app.models.user import User
+from app.schemas.fields import MAX_ID
+
+
+def _users(request: Request, session: SessionDep) -> UserManager:
+    return UserManager(session, request.app.state.settings)
+
+
+def _api_keys(request: Request, session: SessionDep) -> ApiKeyManager:
+    return ApiKeyManager(session, request.app.state.settings)
+
+
+def _auth_sessions(request: Request, session: SessionDep) -> AuthSessionManager:
+    return AuthSessionManager(session, request.app.state.settings)
+
+
+Users = Annotated[UserManager, Depends(_users)]
+ApiKeys = Annotated[ApiKeyManager, Depends(_api_keys)]
+AuthSessions = Annotated[AuthSessionManager, Depends(_auth_sessions)]
+
+# Who may call a route. In a route's signature these come before what they protect.
+ProfileReader = Annotated[User, Depends(AuthManager("profile:read"))]
+KeysReader = Annotated[User, Depends(AuthManager("keys:read"))]
+KeysWriter = Annotated[User, Depends(AuthManager("keys:write"))]
+UsersReader = Annotated[User, Depends(AuthManager("users:read", admin=True))]
+UsersWriter = Annotated[User, Depends(AuthManager("users:write", admin=True))]
+OwnerOrAdmin = Annotated[User, Depends(SelfOrAdmin())]
+
+# The last page that can be counted to has its offset within 64 bits.
+PageNumber = Annotated[int, Query(ge=1, le=MAX_ID // 100, description="From 1")]
+PageSize = Annotated[int, Query(ge=1, le=100, description="Items on a page")]
