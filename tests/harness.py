@@ -24,6 +24,8 @@ QUESTIONS = {name: spec for name, spec in CONFIG.items() if not name.startswith(
 
 Answers = dict[str, Any]
 
+PATIENCE = 900  # seconds until a command counts as hanging
+
 # Variables that would change what a rendered service or its tools do.
 FOREIGN = re.compile(
     r"VIRTUAL_ENV|PYTHONPATH|PYTEST_.*|COPIER_.*|UV_PROJECT_ENVIRONMENT|SECRET_KEY"
@@ -62,9 +64,7 @@ class Project:
     def text(self, name: str) -> str:
         return (self.path / name).read_text("utf-8")
 
-    def run(
-        self, *command: str | Path, timeout: float = 600, **environment: str
-    ) -> str:
+    def run(self, *command: str | Path, **environment: str) -> str:
         """Run a command in the project; return what it printed; fail if it fails.
 
         A command without a path is taken from the project's virtual environment if
@@ -80,7 +80,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, (
