@@ -9,32 +9,43 @@ from fastapi.middleware.cors import CORSMiddleware
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
 from app.database import Database
+from app.database.ready import require_ready
 from app.errors import install_error_handlers
 from app.logs import configure_logs
+from app.managers.last_use import LastUse, last_use_recorder
+from app.middleware import RequestLog, StartupLine
+from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return a service of its own, with its own database and settings."""
     settings = settings or get_settings()
-    configure_logs(settings.log_level, frozenset(settings.log_categories))
+    configure_logs(settings.log_level, settings.log_categories)
     app = FastAPI(
         title=settings.api_title,
         description=settings.api_description,
         version=settings.version,
         lifespan=lifespan,
+        generate_unique_id_function=operation_id,
     )
     app.state.settings = settings
     app.state.database = Database(settings)
+    app.state.last_use = LastUse()
     install_error_handlers(app)
+    describe_problems(app)
+    # The middleware added last is the outermost.
     install_cache(app, settings)
+    app.add_middleware(RequestLog)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
+            expose_headers=["*"],
         )
+    app.add_middleware(StartupLine)
     app.include_router(api_router)
     return app
 
@@ -43,7 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
-        async with cache_lifespan(app, app.state.settings):
+        await require_ready(database)
+        async with cache_lifespan(app, app.state.settings), last_use_recorder(app):
             yield
     finally:
         await database.dispose()

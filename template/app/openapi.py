@@ -6,7 +6,14 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from app.errors import AppError, BadRequest, Forbidden, Invalid, NotAuthenticated, problems
+from app.errors import (
+    PROBLEM_MEDIA_TYPE,
+    AppError,
+    BadRequest,
+    Forbidden,
+    Invalid,
+    NotAuthenticated,
+)
 from app.schemas.problem import Problem
 
 REF_TEMPLATE = "#/components/schemas/{model}"
@@ -17,7 +24,7 @@ def operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}_{route.name}"
 
 
-def declare_problems(app: FastAPI) -> None:
+def describe_problems(app: FastAPI) -> None:
     """Declare every refusal with the media type and the shape that it really has."""
     generate = app.openapi
 
@@ -27,6 +34,18 @@ def declare_problems(app: FastAPI) -> None:
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may raise these errors."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        int(error.status): {
+            "description": error.status.phrase,
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}},
+        }
+        for error in errors
+    }
 
 
 def _declare(document: dict[str, Any]) -> None:

@@ -11,7 +11,10 @@ class AuthSettings(BaseSettings):
         " Make one with: openssl rand -hex 32",
     )
     access_token_ttl: int = Field(
-        default=900, ge=1, le=86400, description="Life of an access token, 1 to 86400 seconds"
+        default=900,
+        ge=1,
+        le=86400,
+        description="Life of an access token, 1 to 86400 seconds",
     )
     refresh_token_ttl: int = Field(
         default=2592000,

@@ -52,8 +52,8 @@ def name_problems(
 ) -> list[str]:
     """Return one line for every name that is no setting.
 
-    In the environment, which is shared with others, only a switch counts that turns on a
-    part that is not there.
+    In the environment, which is shared with others, only a switch counts that turns on
+    a part that is not there.
     """
     lines = [_problem(name, value) for name, value in in_file.items()]
     lines += [

@@ -1,7 +1,7 @@
 """Reading the settings, and saying in one line what is wrong with them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,62 +14,77 @@ from app.config.env import env_path, name_problems, read_env_file
 from app.config.settings import Settings
 from app.errors import StartupError
 
+MASK = "********"
+
 
 @lru_cache
 def get_settings() -> Settings:
     """Return the settings of this process, read once.
 
-    The environment wins over the file that ENV_FILE names (default `.env`; empty: none).
-    Raises StartupError, which names the variable, its value and what is allowed.
+    The environment wins over the file that ENV_FILE names (default `.env`; empty: no
+    file). Raises StartupError, which names variable, value and what is allowed.
     """
     path = env_path()
     in_file = read_env_file(path) if path else {}
-    problems = name_problems(in_file, os.environ)
-    if problems:
+    if problems := name_problems(in_file, os.environ):
         raise StartupError("; ".join(problems))
     try:
-        return _settings(in_file)
+        return Settings(**_values(in_file))
     except ValidationError as error:
-        raise StartupError("; ".join(map(_explain, error.errors()))) from None
+        lines = [_explain(details) for details in error.errors()]
+        raise StartupError("; ".join(lines)) from None
 
 
-def value_problems(in_file: Mapping[str, str | None]) -> list[str]:
-    """Return one line for every setting whose value is missing or not allowed."""
+def value_problems(
+    in_file: Mapping[str, str | None], besides: Collection[str] = ()
+) -> list[str]:
+    """Return one line for every wrong value, except for the settings in `besides`."""
     try:
-        _settings(in_file)
+        Settings(**_values(in_file))
     except ValidationError as error:
-        return [_explain(details) for details in error.errors()]
+        return [
+            _explain(details)
+            for details in error.errors()
+            if _field_name(details).upper() not in besides
+        ]
     return []
 
 
-def _settings(in_file: Mapping[str, str | None]) -> Settings:
-    in_environment = {name.upper() for name in os.environ}
-    values: dict[str, Any] = {
-        name.lower(): value
-        for name, value in in_file.items()
-        if name.lower() in Settings.model_fields and name.upper() not in in_environment
-    }
-    return Settings(**values)
+def _values(in_file: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return what the file says and the environment does not."""
+    in_environment = {name.lower() for name in os.environ}
+    in_file = {name.lower(): value for name, value in in_file.items()}
+    names = Settings.model_fields.keys() & in_file.keys() - in_environment
+    return {name: in_file[name] for name in names}
 
 
 def _explain(details: ErrorDetails) -> str:
-    field_name = str(details["loc"][0]) if details["loc"] else "settings"
-    name = field_name.upper()
-    field = Settings.model_fields.get(field_name)
-    meaning = field.description if field else None
+    name = _field_name(details)
+    field = Settings.model_fields.get(name)
+    meaning = f" ({field.description})" if field else ""
     if details["type"] == "missing":
-        return f"{name} is not set: put it into .env or the environment. {meaning}"
-    message = details["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"{name}={_masked(field_name, details['input'])} {message}. {meaning}"
+        return (
+            f"{name.upper()} is not set: put it into .env or the environment{meaning}"
+        )
+    problem = details["msg"].removeprefix("Value error, ")
+    problem = problem.replace("Input should", "should").replace(
+        "String should", "should"
+    )
+    return f"{name.upper()}={_shown(name, details['input'])} {problem}{meaning}"
 
 
-def _masked(field_name: str, value: object) -> str:
-    field = Settings.model_fields.get(field_name)
+def _field_name(details: ErrorDetails) -> str:
+    return str(details["loc"][0]) if details["loc"] else ""
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a value that may be logged."""
+    field = Settings.model_fields.get(name)
     if field is None or field.annotation is SecretStr:
-        return "********"
-    if field_name.endswith("_url"):
+        return MASK
+    if "://" in str(value):
         try:
-            return make_url(str(value)).render_as_string(hide_password=True)
+            return make_url(str(value)).render_as_string()
         except (ArgumentError, ValueError):
-            return "********" if "@" in str(value) else str(value)
-    return str(value)
+            return MASK
+    return repr(value)

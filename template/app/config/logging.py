@@ -10,7 +10,8 @@ CATEGORIES = ("CACHE", "REQUESTS", "AUTH", "DATABASE", "ALL", "NONE")
 
 class LogSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severe lines to log: DEBUG, INFO, WARNING or ERROR"
+        default="INFO",
+        description="Least severe lines to log: DEBUG, INFO, WARNING or ERROR",
     )
     log_categories: CommaList = Field(
         default=("REQUESTS", "AUTH"),
@@ -29,7 +30,8 @@ class LogSettings(BaseSettings):
         names = tuple(name.upper() for name in value)
         for name in names:
             if name not in CATEGORIES:
-                raise ValueError(f"has {name!r}, but allowed are {', '.join(CATEGORIES)}")
+                allowed = ", ".join(CATEGORIES)
+                raise ValueError(f"has {name!r}, but allowed are {allowed}")
         if len(names) > 1 and "NONE" in names:
             raise ValueError("should name NONE alone or not at all")
         return names

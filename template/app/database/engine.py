@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.cache import watch_commits
 from app.config.settings import Settings
@@ -38,14 +38,14 @@ class Database:
         """Yield a session; commit it at the end, or roll it back after an error.
 
         SQLite has one writer at a time. A transaction that reads first and writes later
-        fails when another one wrote between; with `writes` it waits for its turn instead.
+        fails when another one wrote between; with `writes` it waits for its turn.
         """
         bind = self._writing if writes else self.engine
         async with self.sessions(bind=bind) as session:
             yield session
             await session.commit()
 
-    async def check(self, timeout: float) -> float:
+    async def check(self, timeout: float) -> float:  # noqa: ASYNC109 - in seconds
         """Return how many seconds the database took to answer.
 
         Raises TimeoutError, OSError or SQLAlchemyError when it does not.
@@ -58,6 +58,19 @@ class Database:
     async def dispose(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def migration_engine(url: str) -> AsyncEngine:
+    """Return an engine for one connection, on which no foreign key is enforced.
+
+    To change a table, SQLite's migrations copy it and drop the first one; with foreign
+    keys on, that would delete the rows which refer to it.
+    """
+    engine = create_async_engine(url, poolclass=NullPool)
+    engine = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+    if engine.dialect.name == "sqlite":
+        _begin_transactions(engine.sync_engine)
+    return engine
 
 
 def _create_engine(settings: Settings) -> AsyncEngine:
@@ -76,18 +89,16 @@ def _create_engine(settings: Settings) -> AsyncEngine:
             f" add it with: uv add {error.name}"
         ) from None
     if url.get_backend_name() == "sqlite":
-        begin_transactions(engine.sync_engine)
+        _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
 
 
-def begin_transactions(engine: Engine) -> None:
+def _begin_transactions(engine: Engine) -> None:
     """Let SQLAlchemy begin SQLite's transactions; the driver would do so too late."""
 
     @event.listens_for(engine, "connect")
-    def no_implicit_begin(
-        connection: DBAPIConnection, record: ConnectionPoolEntry
-    ) -> None:
+    def no_implicit_begin(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
@@ -96,7 +107,7 @@ def begin_transactions(engine: Engine) -> None:
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
 
 
-def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     # Wait up to 5 s for another writer; a crash of the machine, not of the process, may
     # undo the last commits, but never breaks the file.

@@ -5,6 +5,7 @@ speak; warnings and errors are always shown.
 """
 
 import logging
+from collections.abc import Collection
 
 from app.logs.format import LineFormatter, StderrHandler
 
@@ -16,25 +17,30 @@ SERVER = logging.getLogger("app.server")
 
 __all__ = ["AUTH", "CACHE", "DATABASE", "REQUESTS", "SERVER", "configure_logs"]
 
-# Loggers of libraries that speak for one of our categories.
-_LIBRARIES = {"DATABASE": logging.getLogger("sqlalchemy.engine")}
-_CATEGORIES = {"AUTH": AUTH, "CACHE": CACHE, "DATABASE": DATABASE, "REQUESTS": REQUESTS}
+_CATEGORIES = {
+    "AUTH": ["app.auth"],
+    "CACHE": ["app.cache"],
+    "DATABASE": ["app.database", "sqlalchemy.engine", "alembic"],
+    "REQUESTS": ["app.requests"],
+}
+_ALWAYS = ("app.server", "uvicorn.error")
 
 
-def configure_logs(level: str, categories: frozenset[str]) -> None:
-    """Send all log lines to stderr; `categories` holds enabled names, or ALL."""
+def configure_logs(level: str, categories: Collection[str]) -> None:
+    """Log to stderr: `categories` from `level` on, the others from WARNING on."""
     root = logging.getLogger()
-    root.setLevel(level)
     if not any(isinstance(handler, StderrHandler) for handler in root.handlers):
         handler = StderrHandler()
         handler.setFormatter(LineFormatter())
         root.addHandler(handler)
-    for name, logger in _CATEGORIES.items():
-        enabled = name in categories or "ALL" in categories
-        quiet = max(logging.WARNING, root.level)
-        logger.setLevel(root.level if enabled else quiet)
-        if name in _LIBRARIES:
-            _LIBRARIES[name].setLevel(logger.level)
+    least = logging.getLevelNamesMapping()[level]
+    for category, names in _CATEGORIES.items():
+        speaks = category in categories or "ALL" in categories
+        for name in names:
+            quiet = max(least, logging.WARNING)
+            logging.getLogger(name).setLevel(least if speaks else quiet)
+    for name in _ALWAYS:
+        logging.getLogger(name).setLevel(least)
     _adopt_uvicorn()
 
 

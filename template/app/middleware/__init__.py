@@ -1,0 +1,6 @@
+"""Pure ASGI middleware: no task and no buffer between a client and a route."""
+
+from app.middleware.requests import RequestLog
+from app.middleware.startup import StartupLine
+
+__all__ = ["RequestLog", "StartupLine"]
