@@ -1,0 +1,265 @@
+import asyncio
+import time
+from statistics import median
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from pwdlib import PasswordHash
+
+from app.config import Settings
+from app.managers import passwords
+from tests.people import LogIn, MakeKey, MakeUser, Person
+
+REGISTRATION = {
+    "email": "Ada@Example.com",
+    "password": "correct horse battery staple",
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class TestRegister:
+    async def test_logs_the_new_user_in(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/register/", json=REGISTRATION)
+        assert response.status_code == 201
+        tokens = response.json()
+        assert tokens["token_type"] == "bearer"
+        profile = await client.get("/users/me", headers=bearer(tokens["token"]))
+        assert profile.status_code == 200
+        assert profile.json()["email"] == "ada@example.com"
+        assert profile.json()["role"] == "user"
+
+    async def test_refuses_a_taken_address_in_any_case(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        await client.post("/register/", json=REGISTRATION)
+        again = REGISTRATION | {"email": "ADA@example.com"}
+        response = await client.post("/register/", json=again)
+        assert response.status_code == 409
+        assert response.json()["code"] == "email_taken"
+
+    async def test_of_many_at_once_one_gets_the_address(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        responses = await asyncio.gather(
+            *(client.post("/register/", json=REGISTRATION) for _ in range(5))
+        )
+        statuses = sorted(response.status_code for response in responses)
+        assert statuses == [201, 409, 409, 409, 409]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"email": "nobody"},
+            {"email": "a@b\x00.example"},
+            {"password": "1234567"},
+            {"password": "x" * 129},
+            {"password": "null\x00character"},
+            {"first_name": " "},
+            {"last_name": "x" * 101},
+            {"first_name": "null\x00character"},
+            {"role": "admin"},
+        ],
+        ids=str,
+    )
+    async def test_refuses_what_is_no_registration(
+        self, client: httpx.AsyncClient, change: dict[str, str]
+    ) -> None:
+        response = await client.post("/register/", json=REGISTRATION | change)
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["loc"] == ["body", *change]
+
+    async def test_refuses_lone_surrogates(self, client: httpx.AsyncClient) -> None:
+        body = b'{"email": "a@example.com", "password": "12345678\\ud800"}'
+        response = await client.post(
+            "/register/", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert response.status_code == 422
+
+
+class TestLogin:
+    async def test_gives_tokens(
+        self, client: httpx.AsyncClient, user: Person, settings: Settings
+    ) -> None:
+        credentials = {"email": user.email.upper(), "password": user.password}
+        response = await client.post("/login/", json=credentials)
+        assert response.status_code == 200
+        assert response.json()["expires_in"] == settings.access_token_ttl
+        headers = bearer(response.json()["token"])
+        assert (await client.get("/users/me", headers=headers)).status_code == 200
+
+    async def test_refuses_a_wrong_password_and_an_unknown_user_alike(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        answers = []
+        for email in (user.email, "unknown@example.com"):
+            credentials = {"email": email, "password": "wrong password"}
+            response = await client.post("/login/", json=credentials)
+            answers.append((response.status_code, response.json()))
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 401
+        assert answers[0][1]["code"] == "invalid_credentials"
+
+    async def test_takes_the_same_work_for_an_unknown_user(
+        self,
+        client: httpx.AsyncClient,
+        user: Person,
+        monkeypatch: pytest.MonkeyPatch,
+        make_user: MakeUser,
+    ) -> None:
+        monkeypatch.setattr(passwords, "password_hash", PasswordHash.recommended())
+        passwords._dummy_hash.cache_clear()
+        known = await make_user()
+        spent: dict[str, list[float]] = {known.email: [], "unknown@example.com": []}
+        for _ in range(11):
+            for email, times in spent.items():
+                credentials = {"email": email, "password": "wrong password"}
+                # The processor's time: what else the machine does has no part in it.
+                start = time.process_time()
+                await client.post("/login/", json=credentials)
+                times.append(time.process_time() - start)
+        passwords._dummy_hash.cache_clear()
+        first, second = (median(times) for times in spent.values())
+        assert 0.5 < first / second < 2
+
+    async def test_refuses_a_banned_user_who_knows_the_password(
+        self, client: httpx.AsyncClient, make_user: MakeUser
+    ) -> None:
+        banned = await make_user(banned=True)
+        credentials = {"email": banned.email, "password": banned.password}
+        response = await client.post("/login/", json=credentials)
+        assert response.status_code == 403
+        assert response.json()["code"] == "banned"
+        credentials["password"] = "wrong password"
+        response = await client.post("/login/", json=credentials)
+        assert response.status_code == 401
+
+
+class TestRefresh:
+    async def test_refuses_who_has_no_token(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/refresh/", json={"refresh": "nonsense"})
+        assert response.status_code == 401
+
+    async def test_refuses_an_access_token(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        token = user.headers["Authorization"].removeprefix("Bearer ")
+        response = await client.post("/refresh/", json={"refresh": token})
+        assert response.status_code == 401
+
+    async def test_gives_the_next_pair_once(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        response = await client.post("/refresh/", json={"refresh": user.refresh})
+        assert response.status_code == 200
+        tokens = response.json()
+        headers = bearer(tokens["token"])
+        assert (await client.get("/users/me", headers=headers)).status_code == 200
+        response = await client.post("/refresh/", json={"refresh": tokens["refresh"]})
+        assert response.status_code == 200
+
+    async def test_ends_the_session_when_a_token_comes_twice(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        thief = await client.post("/refresh/", json={"refresh": user.refresh})
+        owner = await client.post("/refresh/", json={"refresh": user.refresh})
+        assert owner.status_code == 401
+        headers = bearer(thief.json()["token"])
+        assert (await client.get("/users/me", headers=headers)).status_code == 401
+        body = {"refresh": thief.json()["refresh"]}
+        assert (await client.post("/refresh/", json=body)).status_code == 401
+
+    async def test_works_once_of_twenty_times_at_once(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        body = {"refresh": user.refresh}
+        responses = await asyncio.gather(
+            *(client.post("/refresh/", json=body) for _ in range(20))
+        )
+        statuses = [response.status_code for response in responses]
+        assert sorted(statuses) == [200] + [401] * 19
+
+    async def test_refuses_a_banned_user(
+        self, client: httpx.AsyncClient, make_user: MakeUser
+    ) -> None:
+        banned = await make_user(banned=True)
+        response = await client.post("/refresh/", json={"refresh": banned.refresh})
+        assert response.status_code == 401
+
+
+class TestLogout:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/logout/")
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+    async def test_ends_both_tokens_and_no_other_session(
+        self, client: httpx.AsyncClient, user: Person, log_in: LogIn
+    ) -> None:
+        elsewhere = dict(user.headers)
+        await log_in(user)
+        assert (await client.get("/users/me", headers=user.headers)).status_code == 200
+        response = await client.post("/logout/", headers=user.headers)
+        assert response.status_code == 200
+        assert (await client.get("/users/me", headers=user.headers)).status_code == 401
+        body = {"refresh": user.refresh}
+        assert (await client.post("/refresh/", json=body)).status_code == 401
+        assert (await client.get("/users/me", headers=elsewhere)).status_code == 200
+
+    async def test_is_nothing_for_an_api_key(
+        self, client: httpx.AsyncClient, user: Person, make_key: MakeKey
+    ) -> None:
+        key = await make_key(user)
+        response = await client.post("/logout/", headers=key)
+        assert response.status_code in (401, 403)
+        assert (await client.get("/users/me", headers=key)).status_code == 200
+
+
+class TestLife:
+    async def test_from_registration_to_logout(self, client: httpx.AsyncClient) -> None:
+        credentials = {name: REGISTRATION[name] for name in ("email", "password")}
+        await client.post("/register/", json=REGISTRATION)
+        first = (await client.post("/login/", json=credentials)).json()
+        body = {"refresh": first["refresh"]}
+        second = (await client.post("/refresh/", json=body)).json()
+        me = await client.get("/users/me", headers=bearer(second["token"]))
+        assert me.json()["first_name"] == "Ada"
+        headers = bearer(second["token"])
+        assert (await client.post("/logout/", headers=headers)).status_code == 200
+        for token in (first["token"], second["token"]):
+            me = await client.get("/users/me", headers=bearer(token))
+            assert me.status_code == 401
+        assert (await client.post("/login/", json=credentials)).status_code == 200
+
+
+class TestTokens:
+    async def test_name_the_session_and_hold_no_secret(self, user: Person) -> None:
+        claims = unverified(user.refresh)
+        assert set(claims) == {"sub", "sid", "jti", "type", "iat", "exp"}
+        assert claims["sub"] == str(user.id)
+        assert claims["type"] == "refresh"
+
+    @pytest.mark.parametrize("claim", ["sub", "sid", "jti", "type", "iat", "exp"])
+    async def test_each_claim_is_needed(
+        self, client: httpx.AsyncClient, user: Person, settings: Settings, claim: str
+    ) -> None:
+        from app.managers.tokens import signing_key
+
+        claims = unverified(user.headers["Authorization"].removeprefix("Bearer "))
+        forged = jwt.encode(claims, signing_key(settings), "HS256")
+        response = await client.get("/users/me", headers=bearer(forged))
+        assert response.status_code == 200
+        del claims[claim]
+        forged = jwt.encode(claims, signing_key(settings), "HS256")
+        response = await client.get("/users/me", headers=bearer(forged))
+        assert response.status_code == 401
+
+
+def unverified(token: str) -> dict[str, Any]:
+    return jwt.decode(token, options={"verify_signature": False})
