@@ -26,9 +26,7 @@ class ApiKeyManager:
     leaves it out. Nothing is committed here: the session's owner does that.
     """
 
-    def __init__(
-        self, session: AsyncSession, settings: Settings | None = None
-    ) -> None:
+    def __init__(self, session: AsyncSession, settings: Settings | None = None) -> None:
         self.session = session
         self.settings = settings or get_settings()
 
@@ -115,9 +113,7 @@ class ApiKeyManager:
 
     async def _get(self, user_id: int, key_id: int, *, lock: bool = False) -> ApiKey:
         query = select(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
-        api_key = await self.session.scalar(
-            query.with_for_update() if lock else query
-        )
+        api_key = await self.session.scalar(query.with_for_update() if lock else query)
         if api_key is None:
             raise NotFound("There is no such API key.", code="api_key_not_found")
         return api_key

@@ -1,6 +1,6 @@
 """Authentication and authorisation, as dependencies of routes.
 
-    async def route(user: User = Depends(AuthManager("profile:read"))): ...
+async def route(user: User = Depends(AuthManager("profile:read"))): ...
 """
 
 from typing import Annotated
@@ -84,7 +84,11 @@ class AuthManager:
         request.state.principal = principal
         return principal.as_user()
 
-    def authorize(self, principal: Principal, request: Request) -> None:
+    def authorize(
+        self,
+        principal: Principal,
+        request: Request,  # noqa: ARG002 - for subclasses that look at the path
+    ) -> None:
         """Raise `Forbidden` unless the principal may do what the route does."""
         if self.admin and principal.role is not Role.admin:
             raise Forbidden("Only an admin may do this.", code="admin_only")

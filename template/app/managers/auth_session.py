@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings, get_settings
@@ -20,9 +20,7 @@ from app.schemas.auth import TokenPair
 class AuthSessionManager:
     """The rules of sessions. `settings` default to the process's own."""
 
-    def __init__(
-        self, session: AsyncSession, settings: Settings | None = None
-    ) -> None:
+    def __init__(self, session: AsyncSession, settings: Settings | None = None) -> None:
         self.session = session
         self.settings = settings or get_settings()
 
@@ -91,7 +89,7 @@ class AuthSessionManager:
             AuthSession.user_id == claims.user_id
         )
         # One statement, so that of requests at the same time one finds the token.
-        result = await self.session.execute(
+        auth_session = await self.session.scalar(
             update(AuthSession)
             .where(
                 own,
@@ -102,17 +100,14 @@ class AuthSessionManager:
                 refresh_jti=uuid4().hex,
                 expires_at=now + timedelta(seconds=self.settings.refresh_token_ttl),
             )
-            .execution_options(synchronize_session=False)
+            .returning(AuthSession)
+            .execution_options(populate_existing=True)
         )
-        assert isinstance(result, CursorResult)
-        if result.rowcount == 0:
+        if auth_session is None:
             await self.session.execute(delete(AuthSession).where(own))
             # The answer is an error, which rolls back: this must outlive it.
             await self.session.commit()
             raise NotAuthenticated("This refresh token does not work any more.")
-        auth_session = await self.session.get_one(
-            AuthSession, claims.session_id, populate_existing=True
-        )
         return issue_tokens(auth_session, self.settings)
 
     async def end(self, principal: Principal) -> None:

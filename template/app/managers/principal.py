@@ -57,7 +57,7 @@ class Principal:
 
 
 def _session_in_cache(
-    func: Any, namespace: str, *, kwargs: dict[str, Any], **_: Any
+    _func: Any, namespace: str, *, kwargs: dict[str, Any], **_: Any
 ) -> str:
     return f"{namespace}:{kwargs['user_id']}:session:{kwargs['session_id']}"
 
@@ -84,7 +84,7 @@ async def load_session_principal(
 
 
 def _key_in_cache(
-    func: Any, namespace: str, *, kwargs: dict[str, Any], **_: Any
+    _func: Any, namespace: str, *, kwargs: dict[str, Any], **_: Any
 ) -> str:
     key: KeyText = kwargs["key"]
     digest = cache_digest(key, kwargs["settings"])

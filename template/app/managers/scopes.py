@@ -21,9 +21,7 @@ ADMIN_SCOPES: frozenset[str] = frozenset({"users:read", "users:write"})
 def role_scopes(role: Role) -> tuple[Scope, ...]:
     """Every scope that a user of this role can have."""
     return tuple(
-        scope
-        for scope in ALL_SCOPES
-        if role is Role.admin or scope not in ADMIN_SCOPES
+        scope for scope in ALL_SCOPES if role is Role.admin or scope not in ADMIN_SCOPES
     )
 
 

@@ -16,6 +16,7 @@ from app.database.base import utc_now
 from app.errors import NotAuthenticated
 from app.managers.keyring import derive_key
 from app.models.auth_session import AuthSession
+from app.schemas.auth import TokenPair
 
 ALGORITHM = "HS256"
 REQUIRED_CLAIMS = ["sub", "sid", "jti", "type", "iat", "exp"]
@@ -32,22 +33,13 @@ class TokenClaims:
     token_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """A new pair of tokens; `expires_in` is the access token's life in seconds."""
-
-    token: str
-    refresh: str
-    expires_in: int
-
-
-def issue_tokens(session: AuthSession, settings: Settings) -> Tokens:
+def issue_tokens(session: AuthSession, settings: Settings) -> TokenPair:
     """The session's tokens as of now. Neither outlives the session."""
     now = utc_now()
     expires_at = min(
         now + timedelta(seconds=settings.access_token_ttl), session.expires_at
     )
-    return Tokens(
+    return TokenPair(
         token=_encode(session, "access", uuid4().hex, now, expires_at, settings),
         refresh=_encode(
             session, "refresh", session.refresh_jti, now, session.expires_at, settings

@@ -21,9 +21,7 @@ class UserManager:
     Nothing is committed here: the session's owner does that.
     """
 
-    def __init__(
-        self, session: AsyncSession, settings: Settings | None = None
-    ) -> None:
+    def __init__(self, session: AsyncSession, settings: Settings | None = None) -> None:
         self.session = session
         self.settings = settings or get_settings()
 
@@ -151,9 +149,7 @@ class UserManager:
         """Lock all admins, always in one order, then the user: of two admins who
         remove each other at the same time, the second waits and then is refused."""
         if user_id == by:
-            raise Conflict(
-                "You cannot ban or delete yourself.", code="own_account"
-            )
+            raise Conflict("You cannot ban or delete yourself.", code="own_account")
         admins = await self.session.scalars(
             select(User.id)
             .where(User.role == Role.admin, User.banned.is_(False))

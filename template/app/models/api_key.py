@@ -12,7 +12,7 @@ class ApiKey(Base):
     """A key of a user. Only an HMAC of its text is stored."""
 
     __tablename__ = "api_keys"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     user_id: Mapped[int] = mapped_column(

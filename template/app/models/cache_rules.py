@@ -10,8 +10,6 @@ from app.models.auth_session import AuthSession
 from app.models.user import User
 
 touches(User, "user:{id}", "users:{id}:single", "users:list", "principal:{id}")
-touches(
-    AuthSession, "principal:{user_id}", unless_only={"refresh_jti", "expires_at"}
-)
+touches(AuthSession, "principal:{user_id}", unless_only={"refresh_jti", "expires_at"})
 touches(ApiKey, "apikeys:{user_id}")
 touches(ApiKey, "principal:{user_id}", unless_only={"name", "last_used_at"})

@@ -21,7 +21,7 @@ class User(Base):
 
     __tablename__ = "users"
     # SQLite gives a deleted row's id to the next one unless told otherwise.
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)

@@ -1,21 +1,23 @@
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, status
 
 from app.cache import (
     api_key_single_key_builder,
     api_keys_list_key_builder,
     cached,
 )
-from app.errors import Conflict, NotFound, problems
+from app.errors import Conflict, NotFound
 from app.managers.auth import CurrentPrincipal
 from app.models.api_key import ApiKey
+from app.openapi import problems
 from app.resources.dependencies import (
+    KEYS_WRITER,
+    USERS_READER,
+    USERS_WRITER,
     ApiKeys,
     KeysReader,
     KeysWriter,
-    UsersReader,
-    UsersWriter,
 )
 from app.schemas.api_key import ApiKeyCreate, ApiKeyCreated, ApiKeyOut, ApiKeyUpdate
 from app.schemas.fields import KeyId, UserId
@@ -25,9 +27,7 @@ router = APIRouter(prefix="/users/keys", tags=["keys"])
 
 @router.get("", summary="List my API keys", response_model=list[ApiKeyOut])
 @cached(namespace="apikeys", key_builder=api_keys_list_key_builder)
-async def list_keys(
-    request: Request, response: Response, user: KeysReader, api_keys: ApiKeys
-) -> Sequence[ApiKey]:
+async def list_keys(user: KeysReader, api_keys: ApiKeys) -> Sequence[ApiKey]:
     """All keys of the user who asks, oldest first."""
     return await api_keys.list(user.id)
 
@@ -37,15 +37,15 @@ async def list_keys(
     summary="Create an API key",
     status_code=status.HTTP_201_CREATED,
     responses=problems(Conflict),
+    dependencies=[KEYS_WRITER],
 )
 async def create_key(
-    user: KeysWriter,
     principal: CurrentPrincipal,
     data: ApiKeyCreate,
     api_keys: ApiKeys,
 ) -> ApiKeyCreated:
     """Create a key that can do no more than who asks. Its text is shown only now."""
-    return _created(*await api_keys.create(user.id, data, by=principal))
+    return _created(*await api_keys.create(principal.user_id, data, by=principal))
 
 
 @router.get(
@@ -56,8 +56,6 @@ async def create_key(
 )
 @cached(namespace="apikeys", key_builder=api_key_single_key_builder)
 async def get_key(
-    request: Request,
-    response: Response,
     user: KeysReader,
     key_id: KeyId,
     api_keys: ApiKeys,
@@ -71,16 +69,16 @@ async def get_key(
     summary="Change one of my API keys",
     response_model=ApiKeyOut,
     responses=problems(NotFound),
+    dependencies=[KEYS_WRITER],
 )
 async def update_key(
-    user: KeysWriter,
     principal: CurrentPrincipal,
     key_id: KeyId,
     data: ApiKeyUpdate,
     api_keys: ApiKeys,
 ) -> ApiKey:
     """Change the fields that are sent; the key follows from the next request on."""
-    return await api_keys.update(user.id, key_id, data, by=principal)
+    return await api_keys.update(principal.user_id, key_id, data, by=principal)
 
 
 @router.delete(
@@ -99,12 +97,10 @@ async def delete_key(user: KeysWriter, key_id: KeyId, api_keys: ApiKeys) -> None
     summary="List a user's API keys",
     response_model=list[ApiKeyOut],
     responses=problems(NotFound),
+    dependencies=[USERS_READER],
 )
 @cached(namespace="apikeys", key_builder=api_keys_list_key_builder)
 async def list_user_keys(
-    request: Request,
-    response: Response,
-    admin: UsersReader,
     user_id: UserId,
     api_keys: ApiKeys,
 ) -> Sequence[ApiKey]:
@@ -117,9 +113,9 @@ async def list_user_keys(
     summary="Create an API key for a user",
     status_code=status.HTTP_201_CREATED,
     responses=problems(NotFound, Conflict),
+    dependencies=[USERS_WRITER],
 )
 async def create_user_key(
-    admin: UsersWriter,
     principal: CurrentPrincipal,
     user_id: UserId,
     data: ApiKeyCreate,
@@ -134,12 +130,10 @@ async def create_user_key(
     summary="Show an API key of a user",
     response_model=ApiKeyOut,
     responses=problems(NotFound),
+    dependencies=[USERS_READER],
 )
 @cached(namespace="apikeys", key_builder=api_key_single_key_builder)
 async def get_user_key(
-    request: Request,
-    response: Response,
-    admin: UsersReader,
     user_id: UserId,
     key_id: KeyId,
     api_keys: ApiKeys,
@@ -153,9 +147,9 @@ async def get_user_key(
     summary="Change an API key of a user",
     response_model=ApiKeyOut,
     responses=problems(NotFound),
+    dependencies=[USERS_WRITER],
 )
 async def update_user_key(
-    admin: UsersWriter,
     principal: CurrentPrincipal,
     user_id: UserId,
     key_id: KeyId,
@@ -171,10 +165,9 @@ async def update_user_key(
     summary="Delete an API key of a user",
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problems(NotFound),
+    dependencies=[USERS_WRITER],
 )
-async def delete_user_key(
-    admin: UsersWriter, user_id: UserId, key_id: KeyId, api_keys: ApiKeys
-) -> None:
+async def delete_user_key(user_id: UserId, key_id: KeyId, api_keys: ApiKeys) -> None:
     """Revoke a key for good."""
     await api_keys.delete(user_id, key_id)
 

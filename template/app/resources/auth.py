@@ -1,8 +1,9 @@
 from fastapi import APIRouter, status
 
-from app.errors import Conflict, Forbidden, NotAuthenticated, problems
-from app.managers.auth import CurrentPrincipal, CurrentUser
-from app.resources.dependencies import AuthSessions, Users
+from app.errors import Conflict, Forbidden, NotAuthenticated
+from app.managers.auth import CurrentPrincipal
+from app.openapi import problems
+from app.resources.dependencies import ANY_USER, AuthSessions, Users
 from app.schemas.auth import Login, Message, Refresh, Registration, TokenPair
 
 router = APIRouter(tags=["auth"])
@@ -42,10 +43,8 @@ async def refresh(data: Refresh, sessions: AuthSessions) -> TokenPair:
     return await sessions.refresh(data.refresh)
 
 
-@router.post("/logout/", summary="Log out")
-async def logout(
-    user: CurrentUser, principal: CurrentPrincipal, sessions: AuthSessions
-) -> Message:
+@router.post("/logout/", summary="Log out", dependencies=[ANY_USER])
+async def logout(principal: CurrentPrincipal, sessions: AuthSessions) -> Message:
     """End the token's session: its tokens stop working at once."""
     await sessions.end(principal)
     return Message(message="You are logged out.")

@@ -29,13 +29,19 @@ Users = Annotated[UserManager, Depends(_users)]
 ApiKeys = Annotated[ApiKeyManager, Depends(_api_keys)]
 AuthSessions = Annotated[AuthSessionManager, Depends(_auth_sessions)]
 
-# Who may call a route. In a route's signature these come before what they protect.
+# Who may call a route, for its signature where it uses the user.
 ProfileReader = Annotated[User, Depends(AuthManager("profile:read"))]
 KeysReader = Annotated[User, Depends(AuthManager("keys:read"))]
 KeysWriter = Annotated[User, Depends(AuthManager("keys:write"))]
-UsersReader = Annotated[User, Depends(AuthManager("users:read", admin=True))]
 UsersWriter = Annotated[User, Depends(AuthManager("users:write", admin=True))]
 OwnerOrAdmin = Annotated[User, Depends(SelfOrAdmin())]
+
+# The same for its decorator's `dependencies`.
+ANY_USER = Depends(AuthManager())
+KEYS_WRITER = Depends(AuthManager("keys:write"))
+USERS_READER = Depends(AuthManager("users:read", admin=True))
+USERS_WRITER = Depends(AuthManager("users:write", admin=True))
+OWNER_OR_ADMIN = Depends(SelfOrAdmin())
 
 # The last page that can be counted to has its offset within 64 bits.
 PageNumber = Annotated[int, Query(ge=1, le=MAX_ID // 100, description="From 1")]

@@ -1,18 +1,21 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, status
 
 from app.cache import cached, user_scoped_key_builder, users_list_key_builder
-from app.errors import Conflict, NotFound, problems
+from app.errors import Conflict, NotFound
 from app.models.user import User
+from app.openapi import problems
 from app.resources.dependencies import (
+    OWNER_OR_ADMIN,
+    USERS_READER,
+    USERS_WRITER,
     OwnerOrAdmin,
     PageNumber,
     PageSize,
     ProfileReader,
     Users,
-    UsersReader,
     UsersWriter,
 )
 from app.schemas.fields import MAX_ID, Text, UserId
@@ -24,17 +27,16 @@ router = APIRouter(prefix="/users", tags=["users"])
 
 @router.get("/me", summary="Show my profile", response_model=UserOut)
 @cached(namespace="user", key_builder=user_scoped_key_builder)
-async def me(request: Request, response: Response, user: ProfileReader) -> User:
+async def me(user: ProfileReader) -> User:
     """The user who asks."""
     return user
 
 
-@router.get("/", summary="List users", responses=problems(NotFound))
+@router.get(
+    "/", summary="List users", responses=problems(NotFound), dependencies=[USERS_READER]
+)
 @cached(namespace="users", key_builder=users_list_key_builder)
 async def list_users(
-    request: Request,
-    response: Response,
-    admin: UsersReader,
     users: Users,
     user_id: Annotated[
         int | None, Query(ge=1, le=MAX_ID, description="Only this user")
@@ -48,12 +50,9 @@ async def list_users(
     return _page(*await users.list(page, size), page, size)
 
 
-@router.get("/search", summary="Search users")
+@router.get("/search", summary="Search users", dependencies=[USERS_READER])
 @cached(namespace="users:list")
 async def search(
-    request: Request,
-    response: Response,
-    admin: UsersReader,
     users: Users,
     field: SearchField,
     term: Annotated[Text, Query(min_length=1, max_length=254)],
@@ -69,10 +68,9 @@ async def search(
     summary="Change a profile",
     response_model=UserOut,
     responses=problems(NotFound, Conflict),
+    dependencies=[OWNER_OR_ADMIN],
 )
-async def update(
-    caller: OwnerOrAdmin, user_id: UserId, data: UserUpdate, users: Users
-) -> User:
+async def update(user_id: UserId, data: UserUpdate, users: Users) -> User:
     """Change one's own profile; an admin can change anyone's."""
     return await users.update(user_id, data)
 
@@ -104,8 +102,9 @@ async def ban(admin: UsersWriter, user_id: UserId, users: Users) -> User:
     summary="Unban a user",
     response_model=UserOut,
     responses=problems(NotFound),
+    dependencies=[USERS_WRITER],
 )
-async def unban(admin: UsersWriter, user_id: UserId, users: Users) -> User:
+async def unban(user_id: UserId, users: Users) -> User:
     """Let a banned user in again."""
     return await users.unban(user_id)
 
@@ -115,8 +114,9 @@ async def unban(admin: UsersWriter, user_id: UserId, users: Users) -> User:
     summary="Make a user an admin",
     response_model=UserOut,
     responses=problems(NotFound),
+    dependencies=[USERS_WRITER],
 )
-async def make_admin(admin: UsersWriter, user_id: UserId, users: Users) -> User:
+async def make_admin(user_id: UserId, users: Users) -> User:
     """Give a user the admin role, from the next request on."""
     return await users.make_admin(user_id)
 

@@ -1,14 +1,14 @@
 """API keys, as clients see them."""
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from app.managers.scopes import Scope
 from app.schemas.fields import Expiry, Name
 
-EXAMPLE = {
+EXAMPLE: JsonDict = {
     "id": 1,
     "name": "nightly report",
     "prefix": "k3v9x0q2ma",
@@ -78,7 +78,7 @@ class ApiKeyCreate(BaseModel):
     )
 
 
-def _optional(schema: dict[str, Any]) -> None:
+def _optional(schema: JsonDict) -> None:
     """The default stands for "leave as it is" and is no value to send."""
     del schema["default"]
 

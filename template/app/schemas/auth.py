@@ -70,7 +70,7 @@ class TokenPair(BaseModel):
 
     token: str = Field(description="Goes into `Authorization: Bearer …`")
     refresh: str = Field(description="Gives the next pair, once")
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a name
     expires_in: int = Field(description="Seconds that `token` is valid for")
 
 
