@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,11 +81,14 @@ def revision(
     """Write a migration from the differences between the tables and the models."""
     from app.database import migrate
 
-    with _database() as settings:
-        if not empty and not migrate.has_drift(settings):
-            say("Nothing to do: the tables are as the models say")
-            return
-        say(f"Wrote {migrate.make_revision(settings, message)}")
+    # Alembic says the same in more words.
+    with _database() as settings, redirect_stdout(StringIO()):
+        files = migrate.make_revision(settings, message, empty=empty)
+    if not files:
+        say("Nothing to do: the tables are as the models say")
+        return
+    for file in files:
+        say(f"Wrote {os.path.relpath(file)}")
     hint("Read it, then run: api-admin db upgrade")
 
 

@@ -113,7 +113,7 @@ def list_keys(
     keys, total = in_session(work)
     if as_json:
         print_json([{"user": user} | key.model_dump(mode="json") for user, key in keys])
-    elif total:
+    elif keys:
         print_table(
             ["Prefix", "User", "Name", "Scopes", "Active", "Expires", "Last use"],
             (
@@ -129,7 +129,7 @@ def list_keys(
                 for user, key in keys
             ),
         )
-    else:
+    elif not total:
         say("No API keys yet. Make one with: api-admin keys create USER --name NAME")
     announce("API keys", len(keys), total, page, size)
 

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str | None:
             return error.detail
         case ValidationError():
             return "; ".join(
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
                 for fault in error.errors()
             )
         case DBAPIError():

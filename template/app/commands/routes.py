@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from app.commands.console import print_json, print_table
+from app.commands.console import print_json, print_table, say
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,6 +48,8 @@ def routes(
     rows = [row for row in describe(create_app(get_settings())) if text in row.path]
     if as_json:
         print_json([row._asdict() for row in rows])
+    elif not rows:
+        say(f"No path has {text!r}; see all of them with: api-admin routes")
     else:
         print_table(["Method", "Path", "Auth", "Scopes", "Cache"], rows)
 
@@ -65,7 +67,7 @@ def describe(service: FastAPI) -> Iterator[RouteInfo]:
                 method=method,
                 path=route.path or "",
                 auth=who(guard),
-                scopes=list(guard.scopes) if guard else [],
+                scopes=needed_scopes(guard),
                 cache=cache_text(route.original_route.endpoint),
             )
 
@@ -88,6 +90,16 @@ def who(guard: AuthManager | None) -> str:
     if isinstance(guard, SelfOrAdmin):
         return "self or admin"
     return "admin" if guard.admin else "user"
+
+
+def needed_scopes(guard: AuthManager | None) -> list[str]:
+    """What a token or API key needs; of "self or admin" one for each."""
+    from app.managers.auth import SelfOrAdmin
+
+    if guard is None:
+        return []
+    own = [guard.own_scope] if isinstance(guard, SelfOrAdmin) else []
+    return [*own, *guard.scopes]
 
 
 def cache_text(endpoint: Callable[..., object]) -> str:

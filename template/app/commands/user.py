@@ -110,7 +110,7 @@ def list_users(
     users, total = in_session(work)
     if as_json:
         print_json([user.model_dump(mode="json") for user in users])
-    elif total:
+    elif users:
         print_table(
             ["Id", "E-mail", "Name", "Role", "Banned", "Created"],
             (
@@ -120,14 +120,14 @@ def list_users(
                     f"{user.first_name} {user.last_name}",
                     user.role,
                     user.banned,
-                    user.created_at,
+                    user.created_at.date(),
                 )
                 for user in users
             ),
         )
-    elif search is None:
+    elif not total and search is None:
         say("No users yet. Add the first with: api-admin user create --admin")
-    else:
+    elif not total:
         say(f"No user has {search!r} in {field}")
     announce("users", len(users), total, page, size)
 

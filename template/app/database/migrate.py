@@ -36,15 +36,21 @@ def downgrade(settings: Settings, revision: str) -> None:
         command.downgrade(alembic_config(settings), revision)
 
 
-def make_revision(settings: Settings, message: str) -> list[Path]:
+def make_revision(
+    settings: Settings, message: str, *, empty: bool = False
+) -> list[Path]:
     """Write a migration from what the database has to what the models say.
 
-    Returns its file, or nothing where there is no difference.
+    Returns its file, or nothing where there is no difference. An empty one, to be
+    filled in by hand, is written in any case.
     """
     with _one_line_errors(settings):
         config = alembic_config(settings)
         made = command.revision(
-            config, message, autogenerate=True, process_revision_directives=_skip_empty
+            config,
+            message,
+            autogenerate=not empty,
+            process_revision_directives=None if empty else _skip_empty,
         )
     scripts = made if isinstance(made, list) else [made]
     return [Path(script.path) for script in scripts if script is not None]

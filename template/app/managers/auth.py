@@ -98,16 +98,17 @@ class AuthManager:
 class SelfOrAdmin(AuthManager):
     """Lets a user at what is his own, by the path's `user_id`, and admins at all."""
 
+    own_scope = "profile:write"
     _path_id: TypeAdapter[int] = TypeAdapter(UserId)
 
     def __init__(self) -> None:
         super().__init__("users:write", admin=True)
 
     def authorize(self, principal: Principal, request: Request) -> None:
-        if self._is_self(principal, request) and "profile:write" in principal.scopes:
+        if self._is_self(principal, request) and self.own_scope in principal.scopes:
             return
         if self._is_self(principal, request) and principal.role is not Role.admin:
-            require_scopes(principal, "profile:write")
+            require_scopes(principal, self.own_scope)
         super().authorize(principal, request)
 
     def _is_self(self, principal: Principal, request: Request) -> bool:
