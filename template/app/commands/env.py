@@ -98,15 +98,23 @@ def missing(path: Path) -> list[str]:
 
 
 def _fix(path: Path | None) -> None:
+    from app.config.env import read_env_file
+
     if path is None:
         raise Refused("There is no file to fix: ENV_FILE is empty")
     if not EXAMPLE.exists():
         raise Refused(f"There is no {EXAMPLE} here to take the settings from")
+    if path.exists():
+        read_env_file(path)  # refuses what is no text
     if unreadable := env_file.read(path).unreadable:
         # An open quote would swallow what is added behind it.
         raise Refused(f"{path}, line {unreadable[0]} cannot be read: mend it first")
     names = missing(path)
     wanted = [entry for entry in env_file.read(EXAMPLE).entries if entry.name in names]
-    if wanted:
+    if not wanted:
+        return
+    try:
         env_file.append(path, wanted)
-        hint(f"Added to {path}: {', '.join(names)}")
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror}") from error
+    hint(f"Added to {path}: {', '.join(names)}")

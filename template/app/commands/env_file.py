@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from dotenv.parser import parse_stream
 
+PLACEHOLDER = "replace-me"
+
 
 class Entry(NamedTuple):
     """A setting in a file: its name, its line (from 1), its text with its comment."""
@@ -58,13 +60,13 @@ def read(path: Path) -> EnvFile:
 def append(path: Path, entries: Iterable[Entry]) -> None:
     """Add entries at the end of the file, which is made if need be.
 
-    What is there stays byte for byte; what is added has the line ends of the file. A
-    secret key is made here, because the one of an example is known to all.
+    What is there stays byte for byte; what is added has the line ends of the file.
+    Secrets are made here, because those of an example are known to all.
     """
     if not path.exists():
         path.touch(mode=0o600)
     existing = path.read_bytes()
-    added = "".join(f"\n{_with_secret(entry)}\n" for entry in entries)
+    added = "".join(f"\n{_with_secrets(entry)}\n" for entry in entries)
     if not existing:
         added = added.removeprefix("\n")
     elif not existing.endswith(b"\n"):
@@ -75,8 +77,9 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
         file.write(added.encode())
 
 
-def _with_secret(entry: Entry) -> str:
+def _with_secrets(entry: Entry) -> str:
+    secret = secrets.token_hex(32)
     if entry.name != "SECRET_KEY":
-        return entry.text
+        return entry.text.replace(PLACEHOLDER, secret)
     comment, newline, _ = entry.text.rpartition("\n")
-    return f"{comment}{newline}SECRET_KEY={secrets.token_hex(32)}"
+    return f"{comment}{newline}SECRET_KEY={secret}"

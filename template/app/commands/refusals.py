@@ -65,10 +65,11 @@ def _reason(error: Exception) -> str | None:
         case AppError():
             return error.detail
         case ValidationError():
-            return "; ".join(
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            faults = [
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
                 for fault in error.errors()
-            )
+            ]
+            return "; ".join(faults).replace(": Value error, ", ": ")
         case DBAPIError():
             return f"The database refused: {error.orig}"
         case _:
