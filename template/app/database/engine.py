@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, make_url, text
+from sqlalchemy import Connection, Dialect, Engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -48,7 +50,7 @@ class Database:
     async def check(self, timeout: float) -> float:  # noqa: ASYNC109 - in seconds
         """Return how many seconds the database took to answer.
 
-        Raises TimeoutError, OSError or SQLAlchemyError when it does not.
+        Raises TimeoutError or SQLAlchemyError when it does not.
         """
         start = time.perf_counter()
         async with asyncio.timeout(timeout), self.engine.connect() as connection:
@@ -88,10 +90,38 @@ def _create_engine(settings: Settings) -> AsyncEngine:
             f"DATABASE_URL={url.render_as_string()} needs the package {error.name};"
             f" add it with: uv add {error.name}"
         ) from None
+    event.listen(engine.sync_engine, "do_connect", _connect)
     if url.get_backend_name() == "sqlite":
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
+    event.listen(engine.sync_engine, "do_connect", _connect)
     return engine
+
+
+def _connect(
+    dialect: Dialect,
+    _: ConnectionPoolEntry,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> DBAPIConnection:
+    """Connect; a server that is gone is the database's failure, as any other one.
+
+    The driver raises plain OSErrors, which SQLAlchemy does not translate.
+    """
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise OperationalError("connect", None, error) from error
+
+
+def _connect(
+    dialect: Dialect, _: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
+) -> DBAPIConnection:
+    """Make one kind of error of all the ways in which a connection can fail."""
+    try:
+        return dialect.connect(*args, **options)
+    except (OSError, dialect.loaded_dbapi.Error) as error:
+        raise OperationalError(None, None, error) from error
 
 
 def _begin_transactions(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.config import Settings
-from tests.servers.ports import free_port
+from tests.ports import free_port
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
 
