@@ -103,10 +103,11 @@ def needed_scopes(guard: AuthManager | None) -> list[str]:
 
 
 def cache_text(endpoint: Callable[..., object]) -> str:
-    """How long, in which namespace, and by which key builder an answer is cached."""
+    """In which namespace, by which key builder and how long an answer is cached."""
     from app.cache import cache_policy
 
     policy = cache_policy(endpoint)
     if policy is None:
         return ""
-    return f"{policy.expire} s {policy.namespace} {policy.key_builder_name}"
+    lives = "default TTL" if policy.expire is None else f"{policy.expire} s"
+    return ", ".join(filter(None, (policy.namespace, policy.key_builder_name, lives)))
