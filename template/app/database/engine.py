@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -90,7 +89,6 @@ def _create_engine(settings: Settings) -> AsyncEngine:
             f"DATABASE_URL={url.render_as_string()} needs the package {error.name};"
             f" add it with: uv add {error.name}"
         ) from None
-    event.listen(engine.sync_engine, "do_connect", _connect)
     if url.get_backend_name() == "sqlite":
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
@@ -104,22 +102,12 @@ def _connect(
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> DBAPIConnection:
-    """Connect; a server that is gone is the database's failure, as any other one.
+    """Make one error of all the ways in which a connection can fail.
 
-    The driver raises plain OSErrors, which SQLAlchemy does not translate.
+    Drivers raise plain OSErrors too, which SQLAlchemy does not translate.
     """
     try:
         return dialect.connect(*arguments, **options)
-    except OSError as error:
-        raise OperationalError("connect", None, error) from error
-
-
-def _connect(
-    dialect: Dialect, _: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
-) -> DBAPIConnection:
-    """Make one kind of error of all the ways in which a connection can fail."""
-    try:
-        return dialect.connect(*args, **options)
     except (OSError, dialect.loaded_dbapi.Error) as error:
         raise OperationalError(None, None, error) from error
 
@@ -149,3 +137,9 @@ def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    # Its own `lower` knows ASCII only, so a search would tell É from é.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value

@@ -38,20 +38,13 @@ class LastUse:
         """Write what is noted; what fails to be written stays noted."""
         noted, self._noted = self._noted, {}
         try:
-            async with database.session() as session:
-                for key_id, moment in sorted(noted.items()):
-                    # Another process may have written a later use.
-                    earlier = or_(
-                        ApiKey.last_used_at.is_(None), ApiKey.last_used_at < moment
-                    )
-                    await session.execute(
-                        update(ApiKey)
-                        .where(ApiKey.id == key_id, earlier)
-                        .values(last_used_at=moment)
-                        .execution_options(synchronize_session=False)
-                    )
+            while noted:
+                key_id = next(iter(noted))
+                await _write(database, key_id, noted[key_id])
+                del noted[key_id]
         except (SQLAlchemyError, OSError) as error:
             DATABASE.warning("last uses of API keys not written: %s", error)
+        finally:
             self._noted = noted | self._noted
 
 
@@ -68,6 +61,19 @@ async def last_use_recorder(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
         await last_use.flush(database)
+
+
+async def _write(database: Database, key_id: int, moment: datetime) -> None:
+    """In a transaction of its own, which can neither hold up nor deadlock another."""
+    # Another process may have written a later use.
+    earlier = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < moment)
+    async with database.session() as session:
+        await session.execute(
+            update(ApiKey)
+            .where(ApiKey.id == key_id, earlier)
+            .values(last_used_at=moment)
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def _flush_for_ever(last_use: LastUse, database: Database) -> None:
