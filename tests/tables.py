@@ -18,12 +18,11 @@ from harness import QUESTIONS, ROOT, Project, take_snapshot
 # The variant that has all settings, all dependencies and all cached routes.
 LARGEST = {"database": "postgresql", "cache_backend": "redis"}
 
-# Runs in the service's own environment; prints what cannot be read from its files.
+# Runs in the service's own environment.
 PROBE = """
 import json
 from typer.main import get_command
 from app.commands import app
-from app.config.settings import Settings
 
 def leaves(command, path=()):
     for name, child in getattr(command, "commands", {}).items():
@@ -42,29 +41,7 @@ def leaves(command, path=()):
             ],
         }
 
-def parts():
-    own = set(Settings.model_fields)
-    for mixin in Settings.__bases__:
-        own -= set(mixin.model_fields)
-    for mixin in Settings.__bases__:
-        names = [*mixin.model_fields, *sorted(own)]
-        own = set()
-        for name in names:
-            yield mixin.__name__.removesuffix("Settings"), name
-
-print(json.dumps({
-    "commands": list(leaves(get_command(app))),
-    "settings": [
-        {
-            "part": part,
-            "name": name.upper(),
-            "required": Settings.model_fields[name].is_required(),
-            "default": Settings.model_fields[name].default,
-            "description": Settings.model_fields[name].description,
-        }
-        for part, name in parts()
-    ],
-}, default=lambda value: getattr(value, "get_secret_value", lambda: None)()))
+print(json.dumps(list(leaves(get_command(app)))))
 """
 
 
@@ -104,15 +81,17 @@ class Facts:
     """What a service of the LARGEST variant says about itself."""
 
     commands: list[dict[str, Any]]
-    settings: list[dict[str, Any]]
     routes: list[dict[str, Any]]
+    env_example: str
 
 
 def facts(service: Project) -> Facts:
     """Ask a service whose environment is there."""
-    found = json.loads(service.run("python", "-c", PROBE))
-    routes = json.loads(service.run("api-admin", "routes", "--json"))
-    return Facts(**found, routes=routes)
+    return Facts(
+        commands=json.loads(service.run("python", "-c", PROBE)),
+        routes=json.loads(service.run("api-admin", "routes", "--json")),
+        env_example=service.text(".env.example"),
+    )
 
 
 def all_tables(facts: Facts) -> dict[str, str]:
@@ -126,11 +105,20 @@ def all_tables(facts: Facts) -> dict[str, str]:
 
 
 def settings(facts: Facts) -> str:
-    """One row per setting, in the order of their parts."""
-    rows = [
-        (each["part"], f"`{each['name']}`", _default(each), each["description"])
-        for each in facts.settings
-    ]
+    """One row per setting of .env.example: its comment, with its default."""
+    rows = []
+    part = ""
+    for block in facts.env_example.split("\n\n"):
+        *comment, last = block.splitlines()
+        if heading := re.fullmatch(r"# -+ (.+?) -+", last):
+            part = heading[1]
+        elif setting := re.fullmatch(r"(\w+)=.*", last):
+            *meaning, default = (line.removeprefix("# ") for line in comment)
+            default = default.removeprefix("Default: ")
+            default = {"No default.": "none", "empty": "empty"}.get(
+                default, f"`{default}`"
+            )
+            rows.append((part, f"`{setting[1]}`", default, " ".join(meaning)))
     return table(("part", "variable", "default", "meaning"), rows)
 
 
@@ -159,21 +147,6 @@ def routes(facts: Facts) -> str:
         for each in facts.routes
     ]
     return table(("route", "who", "scopes", "cached"), rows)
-
-
-def _default(setting: dict[str, Any]) -> str:
-    if setting["name"].startswith("API_"):
-        return "from the answers"
-    if setting["required"]:
-        return "required"
-    default = setting["default"]
-    if isinstance(default, list):
-        default = ",".join(default)
-    return (
-        f"`{str(default).lower() if isinstance(default, bool) else default}`".replace(
-            "``", "empty"
-        )
-    )
 
 
 def _one_line(text: str) -> str:
