@@ -18,7 +18,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -115,8 +115,14 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(AppError)(_app_error)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_validation_error)
-    for error in (OperationalError, InterfaceError, PoolTimeoutError):
-        app.exception_handler(error)(_database_error)
+    app.exception_handler(DBAPIError)(_database_error)
+    app.exception_handler(PoolTimeoutError)(_database_error)
+
+
+def reason(error: Exception) -> str:
+    """Return what a database's driver said, in one line."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
 
 
 def problem_response(
@@ -161,6 +167,12 @@ async def _validation_error(_: Request, error: RequestValidationError) -> JSONRe
     return problem_response(Invalid(), errors)
 
 
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
-    DATABASE.error("%s %s: %s", request.method, request.url.path, error)
+async def _database_error(
+    request: Request, error: DBAPIError | PoolTimeoutError
+) -> JSONResponse:
+    """The database is away or busy: that will pass. Anything else is our mistake."""
+    passing = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    if not passing and not getattr(error, "connection_invalidated", False):
+        raise error
+    DATABASE.error("%s %s: %s", request.method, request.url.path, reason(error))
     return problem_response(Unavailable("The database does not answer now."))

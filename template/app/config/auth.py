@@ -6,9 +6,8 @@ PLACEHOLDERS = ("change", "replace", "example", "placeholder", "insecure", "your
 
 class AuthSettings(BaseSettings):
     secret_key: SecretStr = Field(
-        description="Signs tokens and hashes API keys; 32 or more random characters,"
-        " the same in all processes. Changing it ends all sessions and API keys."
-        " Make one with: openssl rand -hex 32",
+        description="32 or more random characters, the same in all processes;"
+        " make them with: openssl rand -hex 32",
     )
     access_token_ttl: int = Field(
         default=900,

@@ -82,4 +82,4 @@ def _problem(name: str, value: str | None) -> str | None:
                 f" add it with: copier update {answers} --vcs-ref=:current:"
             )
     hint = f"did you mean {meant}?" if meant else "see .env.example for the settings"
-    return f"{name} in .env is no setting: {hint}"
+    return f"{name} is no setting: {hint}"

@@ -33,7 +33,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_bind_param(
         self,
         value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002 - the base class's signature
+        dialect: Dialect,
     ) -> datetime | None:
         if value is None:
             return None
@@ -44,7 +44,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self,
         value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002 - the base class's signature
+        dialect: Dialect,
     ) -> datetime | None:
         if value is None:
             return None

@@ -95,9 +95,7 @@ def alembic_config(settings: Settings) -> Config:
 
 
 def _skip_empty(
-    context: MigrationContext,  # noqa: ARG001 - Alembic's signature
-    revision: object,  # noqa: ARG001
-    directives: list[MigrationScript],
+    _context: MigrationContext, _revision: object, directives: list[MigrationScript]
 ) -> None:
     if all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
         directives.clear()

@@ -14,7 +14,7 @@ from app.database.revisions import (
     lacks_migrations,
     unknown_revisions,
 )
-from app.errors import StartupError
+from app.errors import StartupError, reason
 from app.logs import DATABASE
 
 # Seconds that the database has to answer in when the service starts.
@@ -37,7 +37,7 @@ async def require_ready(database: Database) -> None:
         )
     if unknown := unknown_revisions(current):
         DATABASE.warning(
-            "the database is at revision %s, which a newer version of this service made",
+            "the database is at revision %s, which this version does not know",
             ", ".join(unknown),
         )
 
@@ -48,10 +48,8 @@ def one_line_errors(url: URL) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
         raise StartupError(
-            f"The database {url.render_as_string()} does not answer: {reason}"
+            f"The database {url.render_as_string()} does not answer: {reason(error)}"
         ) from error
 
 

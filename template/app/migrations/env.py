@@ -43,9 +43,7 @@ def require_valid_references(connection: Connection) -> None:
 
 
 def render_type(
-    kind: str,
-    item: object,
-    autogen_context: AutogenContext,  # noqa: ARG001 - Alembic's signature
+    kind: str, item: object, _context: AutogenContext
 ) -> str | Literal[False]:
     """Write our own types as what they are in the database.
 

@@ -3,6 +3,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cache import cache_health
 from app.database import Database
+from app.errors import reason
 from app.logs import DATABASE
 from app.schemas.health import Live, PartHealth, Readiness
 
@@ -40,6 +41,6 @@ async def _database_health(database: Database) -> PartHealth:
     try:
         latency = await database.check(PATIENCE)
     except (SQLAlchemyError, OSError) as error:
-        DATABASE.error("not ready: %s", error)
+        DATABASE.error("GET /readyz: %s", reason(error))
         return PartHealth(status="down")
     return PartHealth(status="ok", latency_ms=round(latency * 1000, 2))
