@@ -1,0 +1,264 @@
+"""Who may call what: every route, with every kind of credentials.
+
+The table is the specification, written by hand. A route that it lacks fails the tests,
+and what a route does is compared with the table, not with the route's own declaration.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from sqlalchemy import delete, update
+
+from app.config import Settings
+from app.database import Database
+from app.database.base import utc_now
+from app.managers.tokens import signing_key
+from app.models import ApiKey, AuthSession, Role, User
+from tests.people import Headers, MakeKey, MakeUser, Person
+
+USER_SCOPES = {"profile:read", "profile:write", "keys:read", "keys:write"}
+ADMIN_SCOPES = USER_SCOPES | {"users:read", "users:write"}
+
+# A row that is not there: what gets past the door ends here and changes nothing.
+NOBODY = 999_999_999
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`who` may call a route, and which scope his credentials need."""
+
+    who: Literal["anyone", "session", "user", "owner", "admin"]
+    scope: str = ""
+
+
+ANYONE = Rule("anyone")
+RULES = {
+    "GET /": ANYONE,
+    "GET /livez": ANYONE,
+    "GET /readyz": ANYONE,
+    "GET /docs": ANYONE,
+    "GET /docs/oauth2-redirect": ANYONE,
+    "GET /redoc": ANYONE,
+    "GET /openapi.json": ANYONE,
+    "POST /register/": ANYONE,
+    "POST /login/": ANYONE,
+    "POST /refresh/": ANYONE,
+    "POST /logout/": Rule("session"),
+    "GET /users/me": Rule("user", "profile:read"),
+    "GET /users/keys": Rule("user", "keys:read"),
+    "POST /users/keys": Rule("user", "keys:write"),
+    "GET /users/keys/{key_id}": Rule("user", "keys:read"),
+    "PATCH /users/keys/{key_id}": Rule("user", "keys:write"),
+    "DELETE /users/keys/{key_id}": Rule("user", "keys:write"),
+    "GET /users/keys/by-user/{user_id}": Rule("admin", "users:read"),
+    "POST /users/keys/by-user/{user_id}": Rule("admin", "users:write"),
+    "GET /users/keys/by-user/{user_id}/{key_id}": Rule("admin", "users:read"),
+    "PATCH /users/keys/by-user/{user_id}/{key_id}": Rule("admin", "users:write"),
+    "DELETE /users/keys/by-user/{user_id}/{key_id}": Rule("admin", "users:write"),
+    "GET /users/": Rule("admin", "users:read"),
+    "GET /users/search": Rule("admin", "users:read"),
+    "PUT /users/{user_id}": Rule("owner", "profile:write"),
+    "DELETE /users/{user_id}": Rule("admin", "users:write"),
+    "POST /users/{user_id}/ban": Rule("admin", "users:write"),
+    "POST /users/{user_id}/unban": Rule("admin", "users:write"),
+    "POST /users/{user_id}/make-admin": Rule("admin", "users:write"),
+    "POST /users/{user_id}/password": Rule("owner", "profile:write"),
+}
+QUERIES = {"GET /users/search": {"field": "email", "term": "person"}}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with credentials. `refused` is what any guarded route tells him."""
+
+    name: str
+    headers: Headers
+    refused: int | None = None
+    id: int = 0
+    role: Role = Role.user
+    scopes: frozenset[str] = frozenset()
+    key: bool = False
+
+
+def expected(rule: Rule, caller: Caller, user_id: int) -> int | None:
+    """Return the status of a refusal, None where the caller may pass."""
+    if rule.who == "anyone":
+        return None
+    if caller.refused:
+        return caller.refused
+    if rule.who == "session":
+        return 403 if caller.key else None
+    if rule.who == "owner" and caller.id == user_id and rule.scope in caller.scopes:
+        return None
+    if rule.who in ("owner", "admin"):
+        may = caller.role is Role.admin
+        scope = "users:write" if rule.who == "owner" else rule.scope
+        return None if may and scope in caller.scopes else 403
+    return None if rule.scope in caller.scopes else 403
+
+
+@pytest.fixture
+async def callers(
+    database: Database,
+    settings: Settings,
+    make_user: MakeUser,
+    make_key: MakeKey,
+    user: Person,
+    admin: Person,
+) -> list[Caller]:
+    other, banned = await make_user(), await make_user()
+    loser, deleted = await make_user(), await make_user()
+    keys = {name: await make_key(user) for name in ("expired", "inactive", "good")}
+    banned_key, deleted_key = await make_key(banned), await make_key(deleted)
+    past = utc_now() - timedelta(seconds=1)
+    ids = {name: prefix_of(headers) for name, headers in keys.items()}
+    async with database.session() as session:
+        for statement in (
+            update(User).where(User.id == banned.id).values(banned=True),
+            delete(User).where(User.id == deleted.id),
+            delete(AuthSession).where(AuthSession.user_id == loser.id),
+            update(ApiKey)
+            .where(ApiKey.prefix == ids["expired"])
+            .values(expires_at=past),
+            update(ApiKey).where(ApiKey.prefix == ids["inactive"]).values(active=False),
+        ):
+            await session.execute(statement)
+    return [
+        Caller("user", user.headers, None, user.id, Role.user, frozenset(USER_SCOPES)),
+        Caller("other", other.headers, None, other.id, scopes=frozenset(USER_SCOPES)),
+        Caller(
+            "admin", admin.headers, None, admin.id, Role.admin, frozenset(ADMIN_SCOPES)
+        ),
+        *[await key_caller(make_key, user, Role.user, scope) for scope in USER_SCOPES],
+        *[
+            await key_caller(make_key, admin, Role.admin, scope)
+            for scope in ADMIN_SCOPES
+        ],
+        Caller("anonymous", {}, 401),
+        Caller("banned", banned.headers, 403),
+        Caller("banned by key", banned_key, 403),
+        Caller("deleted", deleted.headers, 401),
+        Caller("deleted by key", deleted_key, 401),
+        Caller("logged out", loser.headers, 401),
+        Caller("expired key", keys["expired"], 401),
+        Caller("inactive key", keys["inactive"], 401),
+        *(
+            Caller(name, {"X-API-Key": text}, 401)
+            for name, text in bad_keys(keys["good"])
+        ),
+        *(
+            Caller(name, {"Authorization": text}, 401)
+            for name, text in bad_tokens(user, settings)
+        ),
+        Caller("both", user.headers | keys["good"], 400),
+    ]
+
+
+async def key_caller(
+    make_key: MakeKey, person: Person, role: Role, scope: str
+) -> Caller:
+    headers = await make_key(person, scope)
+    name = f"{role} by key with {scope}"
+    return Caller(name, headers, None, person.id, role, frozenset({scope}), key=True)
+
+
+def prefix_of(headers: Headers) -> str:
+    return headers["X-API-Key"].split("_")[2]
+
+
+def bad_keys(good: Headers) -> Iterator[tuple[str, str]]:
+    """Yield keys that are not what they seem; those with a right checksum, too."""
+    text = good["X-API-Key"]
+    start, user_id, prefix, secret = text.split("_")
+    letter = "a" if secret[0] != "a" else "b"
+    yield "mistyped key", "_".join([start, user_id, prefix, letter + secret[1:]])
+    yield "cut off key", text[:-1]
+    yield "no key", "nonsense"
+    for name, parts in {
+        "guessed key": [start, user_id, prefix, letter + secret[1:-8]],
+        "key of another user": [start, str(int(user_id) + 1), prefix, secret[:-8]],
+        "unknown key": [start, user_id, prefix[::-1], secret[:-8]],
+    }.items():
+        body = "_".join(parts)
+        yield name, f"{body}{zlib.crc32(body.encode()):08x}"
+
+
+def bad_tokens(user: Person, settings: Settings) -> Iterator[tuple[str, str]]:
+    token = user.headers["Authorization"].removeprefix("Bearer ")
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    key = signing_key(settings)
+    yield "refresh token", f"Bearer {user.refresh}"
+    yield "no token", "Bearer nonsense"
+    yield "no scheme", token
+    yield "basic", "Basic YTpi"
+    yield "unsigned", f"Bearer {jwt.encode(claims, None, 'none')}"
+    yield "signed by another", f"Bearer {jwt.encode(claims, b'x' * 32, 'HS256')}"
+    yield "other algorithm", f"Bearer {jwt.encode(claims, key * 2, 'HS512')}"
+    for name, changes in {
+        "expired token": {"exp": claims["iat"] - 1},
+        "token of another user": {"sub": str(user.id + 1)},
+        "token of no user": {"sub": "one"},
+        "token without type": {"type": ""},
+        "token of no session": {"sid": "0" * 32},
+    }.items():
+        yield name, f"Bearer {jwt.encode(claims | changes, key, 'HS256')}"
+
+
+def test_the_table_has_every_route(app: FastAPI) -> None:
+    served = {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in (route.methods or {"ANY"}) - {"HEAD"}
+    }
+    assert served == set(RULES)
+
+
+async def test_nobody_gets_further_than_the_table_says(
+    client: httpx.AsyncClient, callers: list[Caller], user: Person
+) -> None:
+    surprises = []
+    # Who logs out has no token for the rest.
+    for name, rule in sorted(RULES.items(), key=lambda item: item[1].who == "session"):
+        # Those who may come first: what they get must not be kept for the others.
+        calls = [(caller, NOBODY) for caller in callers]
+        for caller in callers if "{user_id}" in name else []:
+            if rule.who == "owner" or expected(rule, caller, user.id):
+                calls.append((caller, user.id))
+        for caller, user_id in calls:
+            response = await call(client, name, caller, user_id)
+            refusal = expected(rule, caller, user_id)
+            if not as_expected(response, refusal):
+                surprises.append(
+                    f"{name} by {caller.name} on {user_id}: {response.status_code}"
+                    f" instead of {refusal or 'success'}: {response.text}"
+                )
+    assert not surprises, "\n".join(surprises)
+
+
+async def call(
+    client: httpx.AsyncClient, name: str, caller: Caller, user_id: int
+) -> httpx.Response:
+    method, path = name.split()
+    return await client.request(
+        method,
+        path.format(user_id=user_id, key_id=NOBODY),
+        params=QUERIES.get(name),
+        headers=caller.headers,
+        # No body that a route takes: who passes is told so, and changes nothing.
+        json={} if method in ("POST", "PUT", "PATCH") else None,
+    )
+
+
+def as_expected(response: httpx.Response, refusal: int | None) -> bool:
+    if refusal is None:
+        return response.status_code in (200, 404, 422)
+    says_how = refusal != 401 or "WWW-Authenticate" in response.headers
+    return response.status_code == refusal and says_how
