@@ -1,0 +1,46 @@
+"""The response cache: what the rest of the service, and its owner, may use.
+
+`cached` on a route or on any function; the key builders; the `invalidate_*` helpers
+for changes that SQLAlchemy does not see; `touches` to state which namespaces a change
+of which model touches. Everything else in this package is how it is done.
+"""
+
+from app.cache.commits import watch_commits
+from app.cache.decorator import cached
+from app.cache.invalidation import (
+    invalidate_api_keys_cache,
+    invalidate_namespace,
+    invalidate_user_cache,
+    invalidate_users_list_cache,
+)
+from app.cache.keys import (
+    api_key_single_key_builder,
+    api_keys_list_key_builder,
+    paginated_key_builder,
+    user_scoped_key_builder,
+    users_list_key_builder,
+)
+from app.cache.policy import CachePolicy, cache_policy
+from app.cache.rules import touches
+from app.cache.setup import cache_health, cache_lifespan, check_workers, install_cache
+
+__all__ = [
+    "CachePolicy",
+    "api_key_single_key_builder",
+    "api_keys_list_key_builder",
+    "cache_health",
+    "cache_lifespan",
+    "cache_policy",
+    "cached",
+    "check_workers",
+    "install_cache",
+    "invalidate_api_keys_cache",
+    "invalidate_namespace",
+    "invalidate_user_cache",
+    "invalidate_users_list_cache",
+    "paginated_key_builder",
+    "touches",
+    "user_scoped_key_builder",
+    "users_list_key_builder",
+    "watch_commits",
+]

@@ -1,0 +1,130 @@
+"""Invalidation from the commit: what a transaction changed is invalidated by it.
+
+A session collects the namespaces that its flushes and its bulk statements touch. Its
+commit renews them before it returns, so before anybody is told that the data was
+stored. A rollback forgets them, that of a savepoint only what came after it.
+"""
+
+from typing import Any
+
+from sqlalchemy import event, inspect
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import (
+    InstanceState,
+    Session,
+    SessionTransaction,
+    UOWTransaction,
+    sessionmaker,
+)
+
+from app.cache.bulk import run_bulk
+from app.cache.exchange import Exchange, current
+from app.cache.invalidation import invalidate_from_commit
+from app.cache.rules import cascaded, rules_of
+
+_PENDING = "cache_pending"
+_EXCHANGE = "cache_exchange"
+
+
+def watch_commits(
+    sessions: async_sessionmaker[AsyncSession] | sessionmaker[Session],
+) -> None:
+    """Invalidate what the transactions of these sessions change, when they commit.
+
+    SQL text and statements on tables that no model maps are not seen; call
+    `invalidate_namespace` after those.
+    """
+    target: Any = sessions
+    if isinstance(sessions, async_sessionmaker):
+        base = sessions.kw.get("sync_session_class", AsyncSession.sync_session_class)
+        target = type("WatchedSession", (base,), {})
+        sessions.configure(sync_session_class=target)
+    event.listen(target, "after_begin", _note_begin)
+    event.listen(target, "after_flush", _collect)
+    event.listen(
+        target, "do_orm_execute", lambda state: run_bulk(state, _pending(state.session))
+    )
+    event.listen(target, "after_soft_rollback", _forget)
+    event.listen(target, "after_commit", _invalidate)
+    event.listen(target, "after_transaction_end", _note_end)
+
+
+def _pending(session: Session) -> set[str]:
+    """Return the namespaces that the innermost savepoint or transaction touched."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    pending: dict[SessionTransaction | None, set[str]]
+    pending = session.info.setdefault(_PENDING, {})
+    return pending.setdefault(transaction, set())
+
+
+def _collect(session: Session, _: UOWTransaction) -> None:
+    found: set[str] = set()
+    for instance in session.new:
+        state = inspect(instance)
+        found.update(r.namespace(state.dict) for r in rules_of(state.mapper))
+    for instance in session.dirty:
+        found |= _changed(inspect(instance))
+    for instance in session.deleted:
+        state = inspect(instance)
+        found.update(r.namespace(state.dict) for r in rules_of(state.mapper))
+        found |= cascaded(state.mapper, state.dict)
+    if found:
+        _pending(session).update(found)
+
+
+def _changed(state: InstanceState[Any]) -> set[str]:
+    """Return what a changed row touches, under its old values and its new ones."""
+    before = dict(state.dict)
+    changed = set()
+    for attribute in state.mapper.column_attrs:
+        history = state.attrs[attribute.key].history
+        if history.has_changes():
+            changed.add(attribute.key)
+            before.pop(attribute.key, None)
+            if history.deleted:
+                before[attribute.key] = history.deleted[0]
+    if not changed:
+        return set()
+    return {
+        rule.namespace(values)
+        for rule in rules_of(state.mapper)
+        if not rule.ignores(changed)
+        for values in (before, state.dict)
+    }
+
+
+def _forget(session: Session, ended: SessionTransaction) -> None:
+    pending = session.info.get(_PENDING, {})
+    for transaction in list(pending):
+        level = transaction
+        while level is not None and level is not ended:
+            level = level.parent
+        if level is ended:
+            del pending[transaction]
+
+
+def _invalidate(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # a savepoint was released; nobody else can see its changes yet
+    pending = session.info.pop(_PENDING, {})
+    if found := set().union(*pending.values()):
+        invalidate_from_commit(found)
+
+
+def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
+    """Tell the request that it reads from a snapshot from now on.
+
+    What is looked up in the cache after that could be newer than what is read.
+    """
+    exchange = current.get()
+    if exchange is not None and _EXCHANGE not in session.info:
+        session.info[_EXCHANGE] = exchange
+        exchange.open_transactions += 1
+
+
+def _note_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is not None:
+        return
+    exchange: Exchange | None = session.info.pop(_EXCHANGE, None)
+    if exchange is not None:
+        exchange.open_transactions -= 1

@@ -1,0 +1,90 @@
+"""A short, stable digest of the parameters that a response depends on."""
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import BaseModel
+
+
+class Unstable(Exception):
+    """A value that says nothing about itself that would be the same tomorrow."""
+
+
+def parameters_of(
+    request: Request | None,
+    kwargs: Mapping[str, Any],
+    named: Collection[str] = (),
+) -> str:
+    """Return the digest of a call's parameters, "" when there are none.
+
+    Declared parameters count as they were parsed, so `05` and `5` are one; those of
+    the query that the route does not declare count as they were sent, in any order.
+    Injected objects (a session, a client) are no parameters; nor are those that the
+    key has `named` already.
+    """
+    found: dict[str, Any] = {}
+    principal = getattr(request.state, "principal", None) if request else None
+    for name, value in kwargs.items():
+        if value is None or value is principal:
+            continue
+        try:
+            found[name] = stable(value)
+        except Unstable:
+            continue
+    if request is not None:
+        taken = {*found, *named}
+        for name, text in request.query_params.multi_items():
+            if name not in taken:
+                found.setdefault(f"?{name}", []).append(text)
+        for name, value in request.path_params.items():
+            if name not in taken:
+                found[f"/{name}"] = str(value)
+    return digest(found) if found else ""
+
+
+def digest(value: object) -> str:
+    """Return 96 bits of a digest of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode("ascii"), digest_size=12).hexdigest()
+
+
+def stable(value: Any) -> Any:
+    """Return a JSON value that is equal for equal values; Unstable when none is."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Enum():
+            return [type(value).__qualname__, value.name]
+        case bytes():
+            return ["bytes", value.hex()]
+        case datetime() | date() | time():
+            return [type(value).__name__, value.isoformat()]
+        case UUID() | Decimal() | timedelta() | PurePath():
+            return [type(value).__name__, str(value)]
+        case BaseModel():
+            return [type(value).__qualname__, value.model_dump_json()]
+        case list() | tuple():
+            return [stable(item) for item in value]
+        case set() | frozenset():
+            return ["set", sorted(json.dumps(stable(item)) for item in value)]
+        case dict():
+            return [
+                "dict",
+                sorted([str(key), stable(item)] for key, item in value.items()),
+            ]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return [
+            type(value).__qualname__,
+            [stable(getattr(value, f.name)) for f in fields],
+        ]
+    raise Unstable(type(value).__qualname__)

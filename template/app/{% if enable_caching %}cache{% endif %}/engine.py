@@ -1,0 +1,147 @@
+"""Looking up, storing and invalidating, over any backend.
+
+The order of steps is what makes a stale read impossible: a lookup reads the versions
+of an entry's namespaces *before* the handler runs, a store writes those versions with
+the entry, and a write renews them after its commit and before it is acknowledged. A
+slow handler that read old data therefore stores it under versions that are gone.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from app.cache.entry import Entry, decode
+from app.cache.flight import Flights
+from app.cache.namespaces import namespaces_of, new_token, owner_of, storage_key
+from app.cache.storage import Storage, StorageError
+from app.config import Settings
+
+log = logging.getLogger("app.cache")
+
+# A token that expires costs a miss, never a stale read; 32 days outlive any entry.
+TOKEN_TTL = 2_764_800
+LEASE = 10  # seconds that other processes wait for the one that runs a handler
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the cache knew of a key, read in one moment.
+
+    `tokens` are the current versions, None when the backend could not be asked: then
+    nothing may be stored. `entry` is set when there is one that is valid now.
+    """
+
+    key: str
+    tokens: tuple[str, ...] | None
+    entry: Entry | None
+
+
+class Engine:
+    """The cache of one running application."""
+
+    def __init__(
+        self, storage: Storage, *, prefix: str, ttl: int, max_body: int, secret: bytes
+    ) -> None:
+        self.storage = storage
+        self.prefix = prefix
+        self.ttl = ttl
+        self.max_body = max_body
+        self.secret = secret
+        self.loop = asyncio.get_running_loop()
+        self.flights: Flights[Entry] = Flights()
+
+    @classmethod
+    def over(cls, storage: Storage, settings: Settings) -> "Engine":
+        """Return the cache that the settings describe."""
+        secret = settings.secret_key.get_secret_value().encode()
+        return cls(
+            storage,
+            prefix=settings.cache_prefix,
+            ttl=settings.cache_default_ttl,
+            max_body=settings.cache_max_body_bytes,
+            secret=blake2b(secret, digest_size=32, person=b"cache identity").digest(),
+        )
+
+    async def lookup(self, key: str, fingerprint: str) -> Lookup:
+        """Read an entry and the versions of its namespaces, in one round trip."""
+        names = [self.token_key(name) for name in namespaces_of(key)]
+        try:
+            found = await self.storage.get_many([self.entry_key(key), *names])
+            tokens = [
+                token.decode("ascii", "replace") if token else await self._begin(name)
+                for name, token in zip(names, found[1:], strict=True)
+            ]
+        except StorageError as error:
+            log.warning("Cache lookup failed: %s", error)
+            return Lookup(key, None, None)
+        current = tuple(tokens)
+        return Lookup(key, current, self.valid(found[0], current, fingerprint))
+
+    def valid(
+        self, data: bytes | None, tokens: tuple[str, ...] | None, fingerprint: str
+    ) -> Entry | None:
+        """Return the entry that `data` holds if it may be served under `tokens`."""
+        entry = decode(data)
+        if (
+            entry is None
+            or entry.tokens != tokens
+            or entry.fingerprint != fingerprint
+            or entry.expires_at <= time.time()
+        ):
+            return None
+        return entry
+
+    async def store(self, key: str, entry: Entry) -> bool:
+        """Store an entry until it expires; False when the backend did not take it."""
+        remaining = int(entry.expires_at - entry.stored_at)
+        try:
+            await self.storage.put(self.entry_key(key), entry.encode(), remaining)
+        except StorageError as error:
+            log.warning("Cache store failed: %s", error)
+            return False
+        return True
+
+    async def invalidate(self, namespaces: Iterable[str]) -> None:
+        """Drop every entry below each of the namespaces; an empty one drops all."""
+        renewed = {
+            self.token_key(owner_of(name)): new_token().encode() for name in namespaces
+        }
+        if not renewed:
+            return
+        try:
+            await self.storage.put_many(renewed, TOKEN_TTL)
+        except StorageError as error:
+            log.error("Cache invalidation failed for %s: %s", sorted(renewed), error)
+            return
+        log.debug("Cache invalidated: %s", ", ".join(sorted(renewed)))
+
+    def entry_key(self, key: str) -> str:
+        """Return where the entry of a key is stored."""
+        return storage_key(self.prefix, "entry", key)
+
+    def token_key(self, namespace: str) -> str:
+        """Return where the version of a namespace is stored."""
+        return storage_key(self.prefix, "token", namespace)
+
+    async def _begin(self, name: str) -> str:
+        token = new_token().encode()
+        return (await self.storage.add(name, token, TOKEN_TTL)).decode(
+            "ascii", "replace"
+        )
+
+
+_running: Engine | None = None
+
+
+def running() -> Engine | None:
+    """Return the cache of the running application, None while there is none."""
+    return _running
+
+
+def start(engine: Engine | None) -> None:
+    """Make `engine` the running one; None ends it."""
+    global _running
+    _running = engine

@@ -1,0 +1,82 @@
+"""What the cache stores under one key, and its form as bytes.
+
+An entry is a final HTTP response, or the encoded value of a function that is no
+route. The form is ours (a header, a JSON description, the body), holds no code and
+is checked when it is read: whatever is garbled, truncated, foreign or of another
+format version is no entry, so it is a miss.
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+
+_MAGIC = b"fastcache\x01"
+_FRAME = struct.Struct(f">{len(_MAGIC)}sIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored response (or value, with status 0).
+
+    `tokens` are the versions that the entry's namespaces had before its handler ran;
+    `stored_at` and `expires_at` are seconds since the epoch; `varies` holds the
+    request headers that the response's `Vary` names, with the values they had.
+    """
+
+    tokens: tuple[str, ...]
+    fingerprint: str
+    stored_at: float
+    expires_at: float
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    varies: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def encode(self) -> bytes:
+        """Return the entry as bytes."""
+        about = json.dumps(
+            [
+                self.tokens,
+                self.fingerprint,
+                self.stored_at,
+                self.expires_at,
+                self.status,
+                self.headers,
+                self.varies,
+            ],
+            separators=(",", ":"),
+        ).encode()
+        check = zlib.crc32(self.body, zlib.crc32(about))
+        return (
+            _FRAME.pack(_MAGIC, check, len(about), len(self.body)) + about + self.body
+        )
+
+
+def decode(data: bytes | None) -> Entry | None:
+    """Return the entry that `data` holds, or None when it holds none."""
+    if data is None or len(data) < _FRAME.size:
+        return None
+    magic, check, about_size, body_size = _FRAME.unpack_from(data)
+    if magic != _MAGIC or len(data) != _FRAME.size + about_size + body_size:
+        return None
+    about = data[_FRAME.size : _FRAME.size + about_size]
+    body = data[_FRAME.size + about_size :]
+    if zlib.crc32(body, zlib.crc32(about)) != check:
+        return None
+    try:
+        tokens, fingerprint, stored, expires, status, headers, varies = json.loads(
+            about
+        )
+        return Entry(
+            tokens=tuple(tokens),
+            fingerprint=fingerprint,
+            stored_at=float(stored),
+            expires_at=float(expires),
+            status=int(status),
+            headers=tuple((name, value) for name, value in headers),
+            varies=tuple((name, value) for name, value in varies),
+            body=body,
+        )
+    except (ValueError, TypeError):
+        return None

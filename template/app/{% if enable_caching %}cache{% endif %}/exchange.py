@@ -1,0 +1,39 @@
+"""What the decorator, the session hooks and the middleware know of one request."""
+
+import time
+from contextvars import ContextVar
+from typing import Literal
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.cache.ticket import Ticket
+
+SCOPE_KEY = "app.cache"
+Outcome = Literal["HIT", "MISS", "BYPASS"]
+
+
+class Exchange:
+    """One request's dealings with the cache, from its lookup to its stored response."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.headers = Headers(scope=scope)
+        self.started = time.perf_counter()
+        self.outcome: Outcome | None = None
+        self.status: tuple[str, ...] = ()
+        self.ticket: Ticket | None = None
+        self.open_transactions = 0
+
+    def settle(self, outcome: Outcome, *status: str) -> None:
+        """Say how the request was answered, in the words of Cache-Status."""
+        self.outcome = outcome
+        self.status = status
+
+
+current: ContextVar[Exchange | None] = ContextVar("cache_exchange", default=None)
+
+
+def exchange_of(scope: Scope) -> Exchange | None:
+    """Return the request's exchange, None where the middleware is not mounted."""
+    found = scope.get(SCOPE_KEY)
+    return found if isinstance(found, Exchange) else None

@@ -1,0 +1,79 @@
+"""How a function is cached, as its `@cached` says."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+from weakref import WeakSet
+
+from fastapi import Request
+from fastapi_cache.coder import Coder
+
+from app.cache.engine import Engine
+from app.cache.keys import KeyBuilder
+
+# The functions that @cached wrapped: a route whose endpoint is one of these was made
+# from the function before it was wrapped.
+decorated: WeakSet[Callable[..., Any]] = WeakSet()
+
+
+@dataclass(slots=True)
+class CachePolicy:
+    """What `@cached` was told; `expire` is in seconds, None for CACHE_DEFAULT_TTL.
+
+    `fingerprint` tells entries of different code apart, so that two releases can share
+    one Redis: it covers the function's name and, once the application has started, the
+    schema of the route's response.
+    """
+
+    function: Callable[..., Any]
+    expire: int | None
+    namespace: str
+    key_builder: KeyBuilder
+    coder: type[Coder] | None
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        decorated.add(self.function)
+        self.set_schema("")
+
+    @property
+    def key_builder_name(self) -> str:
+        """The key builder's name, as `api-admin routes` shows it."""
+        return getattr(self.key_builder, "__name__", type(self.key_builder).__name__)
+
+    def set_schema(self, schema: str) -> None:
+        """Make the fingerprint depend on the schema of the response."""
+        coder = self.coder.__qualname__ if self.coder else ""
+        text = "\n".join(
+            (self.function.__module__, self.function.__qualname__, coder, schema)
+        )
+        self.fingerprint = blake2b(text.encode(), digest_size=8).hexdigest()
+
+    async def key(
+        self,
+        request: Request | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> str:
+        """Return the key of a call."""
+        key: object = self.key_builder(
+            self.function,
+            self.namespace,
+            request=request,
+            response=None,
+            args=args,
+            kwargs=kwargs,
+        )
+        return str(await key if inspect.isawaitable(key) else key)
+
+    def ttl(self, engine: Engine) -> int:
+        """Return how long an entry lives, in seconds."""
+        return engine.ttl if self.expire is None else self.expire
+
+
+def cache_policy(endpoint: Callable[..., Any]) -> CachePolicy | None:
+    """Return how an endpoint is cached, None when it is not."""
+    found = getattr(endpoint, "__cache_policy__", None)
+    return found if isinstance(found, CachePolicy) else None

@@ -1,0 +1,138 @@
+"""How the application gets its cache, and what is checked before it starts."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi_cache import FastAPICache
+from pydantic import PydanticSchemaGenerationError, TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from app.cache import engine
+from app.cache.backends import check_processes, open_backend
+from app.cache.keys import user_scoped_key_builder
+from app.cache.middleware import CacheMiddleware
+from app.cache.policy import cache_policy, decorated
+from app.cache.storage import StorageError, storage_over
+from app.config import Settings
+from app.errors import StartupError
+
+
+def install_cache(app: FastAPI, settings: Settings) -> None:
+    """Mount the cache's middleware; nothing when CACHE_ENABLED is false."""
+    if settings.cache_enabled:
+        app.state.cache_head_paths = []
+        app.add_middleware(CacheMiddleware, head_paths=app.state.cache_head_paths)
+
+
+@asynccontextmanager
+async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Open the cache while the application runs.
+
+    Raises StartupError for a cached route that could not work.
+    """
+    if not settings.cache_enabled:
+        yield
+        return
+    check_workers(settings.workers, settings)
+    app.state.cache_head_paths[:] = _check_routes(app)
+    backend = await open_backend(settings)
+    FastAPICache.reset()
+    FastAPICache.init(
+        backend, prefix=settings.cache_prefix, expire=settings.cache_default_ttl
+    )
+    storage = storage_over(FastAPICache.get_backend())
+    engine.start(engine.Engine.over(storage, settings))
+    try:
+        yield
+    finally:
+        engine.start(None)
+        FastAPICache.reset()
+        await storage.close()
+
+
+def check_workers(workers: int, settings: Settings) -> None:
+    """Raise StartupError when the backend cannot serve that many processes."""
+    check_processes(workers, settings)
+
+
+async def cache_health(timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109 - CACHE_TIMEOUT is shorter
+    """Return the cache's part of /readyz; None when caching is off.
+
+    A cache that does not answer makes the service slower, not unready: "degraded".
+    """
+    running = engine.running()
+    if running is None:
+        return None
+    start = time.perf_counter()
+    try:
+        await running.storage.ping()
+    except StorageError:
+        return {"status": "degraded", "latency_ms": None}
+    elapsed = (time.perf_counter() - start) * 1000
+    return {"status": "ok", "latency_ms": round(elapsed, 2)}
+
+
+def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
+    """Check every cached route; return the paths at which they answer HEAD too."""
+    paths = []
+    for route in iter_route_contexts(app.routes):
+        endpoint = route.endpoint
+        if endpoint is None or not isinstance(route.original_route, APIRoute):
+            continue
+        if endpoint in decorated:
+            raise StartupError(
+                f"@cached on {endpoint.__module__}.{endpoint.__qualname__} does "
+                "nothing: it has to stand below the route's decorator."
+            )
+        policy = cache_policy(endpoint)
+        if policy is None:
+            continue
+        name = f"{policy.function.__module__}.{policy.function.__qualname__}"
+        methods = route.methods or set()
+        if not methods & {"GET", "HEAD"}:
+            raise StartupError(
+                f"@cached on {name} does nothing: {'/'.join(sorted(methods))} "
+                f"{route.path} is never cached. Remove it."
+            )
+        if policy.key_builder is user_scoped_key_builder and not _authenticates(
+            route.dependant
+        ):
+            raise StartupError(
+                f"{name} is cached for each user, but {route.path} asks nobody who he "
+                "is: add `user: User = Depends(AuthManager())`."
+            )
+        policy.set_schema(_schema(route))
+        if "HEAD" not in methods:
+            paths.append(route.path_regex)
+    return paths
+
+
+def _authenticates(dependant: Dependant) -> bool:
+    from app.managers.auth import AuthManager  # it needs the cache itself
+
+    return any(isinstance(d.call, AuthManager) for d in _all(dependant))
+
+
+def _all(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for child in dependant.dependencies:
+        yield from _all(child)
+
+
+def _schema(route: RouteContext) -> str:
+    field = route.response_field
+    if field is None:
+        return ""
+    try:
+        schema = TypeAdapter(field.field_info.annotation).json_schema(
+            mode="serialization"
+        )
+    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema):
+        return repr(field.field_info.annotation)
+    return repr(schema)

@@ -1,0 +1,121 @@
+"""What the engine asks of a backend, and how any fastapi-cache2 backend gives it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from fastapi_cache.types import Backend
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Bytes under text keys, each with its expiry in seconds.
+
+    An operation that fails raises `StorageError`; nothing else comes out.
+    """
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values of `keys`, in their order, in one round trip."""
+        ...
+
+    async def put(self, key: str, value: bytes, expire: int) -> None:
+        """Store a value."""
+        ...
+
+    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
+        """Store several values in one round trip."""
+        ...
+
+    async def add(self, key: str, value: bytes, expire: int) -> bytes:
+        """Store a value unless there is one, and return the one that is stored."""
+        ...
+
+    async def acquire(
+        self, lease: str, owner: bytes, seconds: int, key: str
+    ) -> tuple[bool, bytes | None]:
+        """Take a lease among all processes, and read `key`, in one round trip.
+
+        False while another owner has the lease.
+        """
+        ...
+
+    async def release(self, lease: str, owner: bytes) -> None:
+        """Give a lease back, if it is still this owner's."""
+        ...
+
+    async def open(self) -> None:
+        """Begin to work; StorageError when the backend cannot be reached."""
+        ...
+
+    def elsewhere(self) -> "Storage":
+        """Return the same storage for use on another event loop."""
+        ...
+
+    async def ping(self) -> None:
+        """Make sure that the backend answers."""
+        ...
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        ...
+
+
+class StorageError(Exception):
+    """The backend did not do what it was asked; the message says why."""
+
+
+class PlainStorage:
+    """Storage over any fastapi-cache2 `Backend`, of which it uses get and set only."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        with _errors():
+            return [await self._backend.get(key) for key in keys]
+
+    async def put(self, key: str, value: bytes, expire: int) -> None:
+        with _errors():
+            await self._backend.set(key, value, expire)
+
+    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
+        for key, value in values.items():
+            await self.put(key, value, expire)
+
+    async def add(self, key: str, value: bytes, expire: int) -> bytes:
+        # Overwriting a token that appeared meanwhile costs a miss, never a stale read.
+        await self.put(key, value, expire)
+        return value
+
+    async def acquire(
+        self, lease: str, owner: bytes, seconds: int, key: str
+    ) -> tuple[bool, bytes | None]:
+        return True, None
+
+    async def release(self, lease: str, owner: bytes) -> None:
+        return None
+
+    def elsewhere(self) -> Storage:
+        return self
+
+    async def open(self) -> None:
+        return None
+
+    async def ping(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what a foreign backend raises cannot be known
+        raise StorageError(f"{type(error).__name__}: {error}") from error
+
+
+def storage_over(backend: Backend) -> Storage:
+    """Return the backend itself where it is a `Storage`, else one that wraps it."""
+    return backend if isinstance(backend, Storage) else PlainStorage(backend)
