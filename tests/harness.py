@@ -16,6 +16,7 @@ from typing import Any
 import copier
 import yaml
 from allpairspy import AllPairs
+from copier._types import VcsRef
 from pytest_copie.plugin import Copie
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,8 +134,9 @@ class Template:
     def update(
         self, project: Project, vcs_ref: str | None = None, **answers: Any
     ) -> Project:
-        """Update a committed project; a conflict fails.
+        """Update a committed project, to the newest tag if none is given.
 
+        `:current:` stays at its version, to change answers only. A conflict fails.
         `copie.update` cannot change an answer that was given before.
         """
         assert_known(answers)
@@ -144,7 +146,7 @@ class Template:
             defaults=True,
             overwrite=True,
             quiet=True,
-            vcs_ref=vcs_ref,
+            vcs_ref=VcsRef.CURRENT if vcs_ref == ":current:" else vcs_ref,
         )
         updated = Project(project.path, dict(worker.answers.combined))
         updated.assert_no_conflicts()
