@@ -1,0 +1,1 @@
+"""What the service does, as those who use it see it."""

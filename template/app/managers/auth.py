@@ -87,7 +87,7 @@ class AuthManager:
     def authorize(
         self,
         principal: Principal,
-        request: Request,  # noqa: ARG002 - for subclasses that look at the path
+        request: Request,  # for subclasses that look at the path
     ) -> None:
         """Raise `Forbidden` unless the principal may do what the route does."""
         if self.admin and principal.role is not Role.admin:
