@@ -16,7 +16,6 @@ from typing import Any
 import copier
 import yaml
 from allpairspy import AllPairs
-from copier._types import VcsRef
 from pytest_copie.plugin import Copie
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +145,7 @@ class Template:
             defaults=True,
             overwrite=True,
             quiet=True,
-            vcs_ref=VcsRef.CURRENT if vcs_ref == ":current:" else vcs_ref,
+            vcs_ref=copier.VcsRef.CURRENT if vcs_ref == ":current:" else vcs_ref,
         )
         updated = Project(project.path, dict(worker.answers.combined))
         updated.assert_no_conflicts()
