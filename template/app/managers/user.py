@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings, get_settings
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.managers.auth_session import AuthSessionManager
 from app.managers.passwords import hash_password, verify_password
 from app.models.user import Role, User
@@ -101,7 +101,8 @@ class UserManager:
     async def ban(self, user_id: int, *, by: int | None = None) -> User:
         """Shut a user out and end his sessions. `by` is the id of who asks.
 
-        Raises `NotFound`, and `Conflict` for oneself and for the last admin.
+        Raises `NotFound`, `Conflict` for oneself and for the last admin, and
+        `Forbidden` if who asks is no admin any more.
         """
         user = await self._lock_to_remove(user_id, by)
         user.banned = True
@@ -146,18 +147,24 @@ class UserManager:
         )
 
     async def _lock_to_remove(self, user_id: int, by: int | None) -> User:
-        """Lock all admins, always in one order, then the user: of two admins who
-        remove each other at the same time, the second waits and then is refused."""
+        """Lock all admins, always in one order, then the user.
+
+        Of two admins who remove each other at the same time the second has to wait, and
+        finds that he is none any more.
+        """
         if user_id == by:
             raise Conflict("You cannot ban or delete yourself.", code="own_account")
-        admins = await self.session.scalars(
+        query = (
             select(User.id)
             .where(User.role == Role.admin, User.banned.is_(False))
             .order_by(User.id)
             .with_for_update()
         )
+        admins = (await self.session.scalars(query)).all()
+        if by is not None and by not in admins:
+            raise Forbidden("Only an admin may do this.", code="admin_only")
         user = await self._lock(user_id)
-        if admins.all() == [user_id]:
+        if admins == [user_id]:
             raise Conflict("This is the last admin.", code="last_admin")
         return user
 
