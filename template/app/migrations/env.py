@@ -5,7 +5,7 @@ from typing import Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.types import TypeDecorator
 
 from app import models
@@ -33,6 +33,15 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
         if connection.dialect.name == "sqlite":
             require_valid_references(connection)
+
+
+def keep_autoincrement(table: Table, connection: Connection, **_: object) -> None:
+    """Let the copy of a table never give an id twice, if the table does not."""
+    name = table.name.removeprefix("_alembic_tmp_")
+    if name != table.name:
+        query = text("SELECT sql FROM sqlite_master WHERE name = :name")
+        statement: str = connection.execute(query, {"name": name}).scalar_one()
+        table.dialect_options["sqlite"]["autoincrement"] = "AUTOINCREMENT" in statement
 
 
 def require_valid_references(connection: Connection) -> None:
@@ -67,9 +76,13 @@ def write_sql(url: str) -> None:
 
 async def connect_and_migrate(url: str) -> None:
     engine = migration_engine(url)
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    event.listen(Table, "before_create", keep_autoincrement)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        event.remove(Table, "before_create", keep_autoincrement)
+        await engine.dispose()
 
 
 database_url = context.config.attributes.get("database_url")
