@@ -21,7 +21,8 @@ REF_TEMPLATE = "#/components/schemas/{model}"
 
 def operation_id(route: APIRoute) -> str:
     """The name that generated clients use: it changes only with tag and function."""
-    return f"{route.tags[0]}_{route.name}"
+    tag = f"{route.tags[0]}_" if route.tags else ""
+    return f"{tag}{route.name}"
 
 
 def describe_problems(app: FastAPI) -> None:
