@@ -1,0 +1,361 @@
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.database import Database
+from app.models import Role, User
+from tests.people import PASSWORD, LogIn, MakeKey, MakeUser, Person
+
+MAX_ID = 2**63 - 1
+
+
+def profile(**changes: str) -> dict[str, str]:
+    names = {"first_name": "Grace", "last_name": "Hopper"}
+    return {"email": "grace@example.com"} | names | changes
+
+
+async def status_of_me(client: httpx.AsyncClient, headers: dict[str, str]) -> int:
+    return (await client.get("/users/me", headers=headers)).status_code
+
+
+class TestMe:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        response = await client.get("/users/me")
+        assert response.status_code == 401
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+    async def test_shows_the_caller_without_secrets(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        response = await client.get("/users/me", headers=user.headers)
+        assert response.status_code == 200
+        shown = response.json()
+        assert set(shown) == {
+            *("id", "email", "first_name", "last_name", "role", "banned"),
+            *("created_at", "updated_at"),
+        }
+        assert (shown["id"], shown["email"]) == (user.id, user.email)
+        assert shown["created_at"].endswith("Z")
+
+    async def test_shows_each_caller_himself(
+        self, client: httpx.AsyncClient, user: Person, other: Person
+    ) -> None:
+        for person in (user, other, user, other):
+            response = await client.get("/users/me", headers=person.headers)
+            assert response.json()["id"] == person.id
+
+
+class TestList:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/users/")).status_code == 401
+
+    async def test_pages_through_all_users(
+        self, client: httpx.AsyncClient, admin: Person, make_user: MakeUser
+    ) -> None:
+        ids = [admin.id] + [(await make_user()).id for _ in range(4)]
+        seen = []
+        for page in (1, 2, 3, 4):
+            response = await client.get(
+                "/users/", params={"page": page, "size": 2}, headers=admin.headers
+            )
+            body = response.json()
+            assert (body["total"], body["pages"], body["size"]) == (5, 3, 2)
+            assert body["page"] == page
+            seen += [item["id"] for item in body["items"]]
+        assert seen == ids
+
+    async def test_shows_one_user(
+        self, client: httpx.AsyncClient, admin: Person, user: Person
+    ) -> None:
+        response = await client.get(
+            "/users/", params={"user_id": user.id}, headers=admin.headers
+        )
+        assert response.json()["email"] == user.email
+
+    async def test_knows_no_other_user(
+        self, client: httpx.AsyncClient, admin: Person
+    ) -> None:
+        for user_id in (admin.id + 1, MAX_ID):
+            response = await client.get(
+                "/users/", params={"user_id": user_id}, headers=admin.headers
+            )
+            assert response.status_code == 404
+            assert response.json()["code"] == "user_not_found"
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"page": "0"},
+            {"page": str(2**63)},
+            {"size": "0"},
+            {"size": "101"},
+            {"user_id": "0"},
+            {"user_id": str(2**63)},
+        ],
+        ids=str,
+    )
+    async def test_refuses_what_is_no_page(
+        self, client: httpx.AsyncClient, admin: Person, query: dict[str, str]
+    ) -> None:
+        response = await client.get("/users/", params=query, headers=admin.headers)
+        assert response.status_code == 422
+
+    async def test_the_last_page_of_all_is_empty(
+        self, client: httpx.AsyncClient, admin: Person
+    ) -> None:
+        last = {"page": MAX_ID // 100, "size": 100}
+        response = await client.get("/users/", params=last, headers=admin.headers)
+        assert response.status_code == 200
+        assert response.json()["items"] == []
+
+    async def test_follows_every_change(
+        self, client: httpx.AsyncClient, admin: Person, user: Person
+    ) -> None:
+        async def listed() -> list[Any]:
+            response = await client.get("/users/", headers=admin.headers)
+            return [
+                (item["first_name"], item["role"], item["banned"])
+                for item in response.json()["items"]
+                if item["id"] == user.id
+            ]
+
+        name = (await listed())[0][0]
+        url = f"/users/{user.id}"
+        headers = admin.headers
+        await client.post(f"{url}/ban", headers=headers)
+        assert await listed() == [(name, "user", True)]
+        await client.post(f"{url}/unban", headers=headers)
+        assert await listed() == [(name, "user", False)]
+        await client.put(url, json=profile(), headers=headers)
+        assert await listed() == [("Grace", "user", False)]
+        await client.post(f"{url}/make-admin", headers=headers)
+        assert await listed() == [("Grace", "admin", False)]
+        await client.delete(url, headers=headers)
+        assert await listed() == []
+
+
+class TestSearch:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/users/search")).status_code == 401
+
+    @pytest.mark.parametrize(
+        ("field", "term", "found"),
+        [
+            ("email", "ÄDA%", 1),
+            ("email", "%", 1),
+            ("first_name", "ädä", 1),
+            ("first_name", "_", 0),
+            ("first_name", "\\", 0),
+            ("last_name", "o'br", 1),
+            ("last_name", "nobody", 0),
+            ("role", "admin", 1),
+            ("role", "user", 1),
+        ],
+    )
+    async def test_finds_parts_in_any_case(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        user: Person,
+        field: str,
+        term: str,
+        found: int,
+    ) -> None:
+        names = profile(
+            email="äda%percent@example.com", first_name="Ädä", last_name="O'Brien"
+        )
+        response = await client.put(
+            f"/users/{user.id}", json=names, headers=user.headers
+        )
+        assert response.status_code == 200, response.text
+        query = {"field": field, "term": term}
+        response = await client.get(
+            "/users/search", params=query, headers=admin.headers
+        )
+        assert response.status_code == 200
+        assert response.json()["total"] == found
+
+    async def test_refuses_a_secret_column(
+        self, client: httpx.AsyncClient, admin: Person
+    ) -> None:
+        query = {"field": "password_hash", "term": "argon2"}
+        response = await client.get(
+            "/users/search", params=query, headers=admin.headers
+        )
+        assert response.status_code == 422
+
+
+class TestUpdate:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.put("/users/1", json=profile())).status_code == 401
+
+    async def test_changes_ones_own_profile(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        await client.get("/users/me", headers=user.headers)
+        response = await client.put(
+            f"/users/{user.id}", json=profile(), headers=user.headers
+        )
+        assert response.status_code == 200
+        me = await client.get("/users/me", headers=user.headers)
+        assert me.json() == response.json()
+        assert me.json()["first_name"] == "Grace"
+
+    async def test_refuses_a_taken_address(
+        self, client: httpx.AsyncClient, user: Person, other: Person
+    ) -> None:
+        response = await client.put(
+            f"/users/{user.id}",
+            json=profile(email=other.email),
+            headers=user.headers,
+        )
+        assert response.status_code == 409
+
+    async def test_gives_nobody_a_role(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        response = await client.put(
+            f"/users/{user.id}", json=profile(role="admin"), headers=user.headers
+        )
+        assert response.status_code == 422
+
+
+class TestDelete:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.delete("/users/1")).status_code == 401
+
+    async def test_takes_sessions_and_keys_along(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        user: Person,
+        make_key: MakeKey,
+    ) -> None:
+        key = await make_key(user)
+        assert await status_of_me(client, key) == 200
+        assert await status_of_me(client, user.headers) == 200
+        response = await client.delete(f"/users/{user.id}", headers=admin.headers)
+        assert response.status_code == 204
+        assert await status_of_me(client, key) == 401
+        assert await status_of_me(client, user.headers) == 401
+
+    async def test_gives_the_id_to_nobody_else(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        user: Person,
+        make_user: MakeUser,
+    ) -> None:
+        await client.delete(f"/users/{user.id}", headers=admin.headers)
+        assert (await make_user()).id != user.id
+
+
+class TestLastAdmin:
+    @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/ban")])
+    async def test_cannot_remove_himself(
+        self, client: httpx.AsyncClient, admin: Person, method: str, path: str
+    ) -> None:
+        response = await client.request(
+            method, f"/users/{admin.id}{path}", headers=admin.headers
+        )
+        assert response.status_code == 409
+        assert await status_of_me(client, admin.headers) == 200
+
+    async def test_stays_when_two_admins_remove_each_other(
+        self, client: httpx.AsyncClient, admin: Person, make_user: MakeUser
+    ) -> None:
+        second = await make_user(Role.admin)
+        responses = await asyncio.gather(
+            client.post(f"/users/{second.id}/ban", headers=admin.headers),
+            client.delete(f"/users/{admin.id}", headers=second.headers),
+        )
+        left = [await status_of_me(client, each.headers) for each in (admin, second)]
+        assert left.count(200) == 1, [response.text for response in responses]
+
+
+class TestBan:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.post("/users/1/ban")).status_code == 401
+
+    async def test_acts_on_the_next_request(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        user: Person,
+        make_key: MakeKey,
+        log_in: LogIn,
+    ) -> None:
+        key = await make_key(user)
+        assert await status_of_me(client, user.headers) == 200
+        assert await status_of_me(client, key) == 200
+        url = f"/users/{user.id}"
+        response = await client.post(f"{url}/ban", headers=admin.headers)
+        assert response.status_code == 200
+        assert response.json()["banned"] is True
+        assert await status_of_me(client, user.headers) in (401, 403)
+        assert await status_of_me(client, key) == 403
+        response = await client.post(f"{url}/unban", headers=admin.headers)
+        assert response.json()["banned"] is False
+        assert await status_of_me(client, key) == 200
+        assert await status_of_me(client, (await log_in(user)).headers) == 200
+
+
+class TestMakeAdmin:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.post("/users/1/make-admin")).status_code == 401
+
+    async def test_acts_on_the_next_request(
+        self, client: httpx.AsyncClient, admin: Person, user: Person
+    ) -> None:
+        listing = await client.get("/users/", headers=user.headers)
+        assert listing.status_code == 403
+        response = await client.post(
+            f"/users/{user.id}/make-admin", headers=admin.headers
+        )
+        assert response.json()["role"] == "admin"
+        listing = await client.get("/users/", headers=user.headers)
+        assert listing.status_code == 200
+
+
+class TestPassword:
+    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        response = await client.post("/users/1/password", json={"password": "12345678"})
+        assert response.status_code == 401
+
+    async def test_needs_the_current_one_and_ends_all_sessions(
+        self, client: httpx.AsyncClient, user: Person, log_in: LogIn
+    ) -> None:
+        url = f"/users/{user.id}/password"
+        new = {"password": "a new and better one"}
+        for wrong in ({}, {"current_password": "wrong"}):
+            response = await client.post(url, json=new | wrong, headers=user.headers)
+            assert response.status_code == 422
+            assert await status_of_me(client, user.headers) == 200
+        right = new | {"current_password": PASSWORD}
+        response = await client.post(url, json=right, headers=user.headers)
+        assert response.status_code == 204
+        assert await status_of_me(client, user.headers) == 401
+        old = {"email": user.email, "password": PASSWORD}
+        assert (await client.post("/login/", json=old)).status_code == 401
+        user.password = new["password"]
+        await log_in(user)
+
+    async def test_of_another_user_is_set_by_an_admin(
+        self, client: httpx.AsyncClient, admin: Person, user: Person, log_in: LogIn
+    ) -> None:
+        new = {"password": "a new and better one"}
+        url = f"/users/{user.id}/password"
+        response = await client.post(url, json=new, headers=admin.headers)
+        assert response.status_code == 204
+        assert await status_of_me(client, user.headers) == 401
+        user.password = new["password"]
+        await log_in(user)
+
+    async def test_is_stored_as_a_hash(self, database: Database, user: Person) -> None:
+        async with database.session(writes=False) as session:
+            query = select(User.password_hash).where(User.id == user.id)
+            stored = (await session.scalars(query)).one()
+        assert stored.startswith("$argon2id$")

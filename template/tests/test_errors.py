@@ -1,0 +1,101 @@
+"""Refusals have one shape and give nothing away."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.people import Person
+
+SECRET = "secret-of-the-sender"
+
+
+@pytest.fixture
+async def tolerant(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client that is answered as by a server: a failure is a response."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://service"
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("DELETE", "/livez", 405, "method_not_allowed"),
+        ("GET", "/users/me", 401, "not_authenticated"),
+        ("POST", "/login/", 422, "invalid"),
+    ],
+)
+async def test_every_refusal_is_a_problem_document(
+    client: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    response = await client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert problem["detail"]
+
+
+async def test_a_failure_tells_nothing_of_its_cause(
+    app: FastAPI, tolerant: httpx.AsyncClient
+) -> None:
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError(SECRET)
+
+    response = await tolerant.get("/broken")
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "internal_error"
+    assert SECRET not in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/register/", {"email": "nobody", "password": SECRET}),
+        ("/register/", {"email": "ada@example.com", "password": SECRET * 20}),
+        ("/register/", {"email": "ada@example.com", "password": [SECRET]}),
+        ("/login/", {"email": "ada@example.com", "password": SECRET}),
+        ("/login/", {"email": "nobody", "password": SECRET}),
+        ("/login/", {"email": "ada@example.com", "password": {"is": SECRET}}),
+        ("/login/", {"email": "ada@example.com", "pasword": SECRET}),
+        ("/refresh/", {"refresh": SECRET}),
+        ("/refresh/", {"refresh": [SECRET]}),
+        ("/users/{id}/password", {"password": SECRET, "current_password": SECRET}),
+        ("/users/{id}/password", {"password": SECRET * 20}),
+    ],
+)
+async def test_no_refusal_and_no_log_line_repeats_a_password(
+    client: httpx.AsyncClient,
+    user: Person,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    body: dict[str, object],
+) -> None:
+    response = await client.post(
+        path.format(id=user.id), json=body, headers=user.headers
+    )
+    assert response.status_code in (401, 422)
+    assert SECRET not in response.text
+    assert SECRET not in caplog.text
+    output = capsys.readouterr()
+    assert SECRET not in output.out + output.err
+
+
+async def test_a_broken_body_is_not_repeated(client: httpx.AsyncClient) -> None:
+    response = await client.post(
+        "/login/",
+        content=f'{{"password": "{SECRET}"',
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert SECRET not in response.text
