@@ -42,15 +42,21 @@ def in_session(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
 
     The transaction is committed when `work` returns, rolled back when it raises.
     """
+    from fastapi import FastAPI
+
+    from app.cache import cache_lifespan, install_cache
     from app.config import get_settings
-    from app.database.engine import Database
+    from app.database import Database
 
     settings = get_settings()
+    database = Database(settings)
 
     async def run() -> Result:
-        database = Database(settings)
+        # The cache, because the commit invalidates what it changes there.
+        service = FastAPI()
+        install_cache(service, settings)
         try:
-            async with database.session() as session:
+            async with cache_lifespan(service, settings), database.session() as session:
                 return await work(session)
         finally:
             await database.dispose()

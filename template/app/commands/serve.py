@@ -52,8 +52,10 @@ def serve(
     from app.cache import check_workers
     from app.commands.running import ready_database
     from app.config import get_settings
+    from app.logs import configure_logs
 
     settings = get_settings()
+    configure_logs(settings.log_level, frozenset(settings.log_categories))
     if reload and settings.workers > 1:
         raise Misused("--reload works with one process: leave out --workers")
     check_workers(settings.workers, settings)
@@ -68,6 +70,8 @@ def serve(
             workers=settings.workers,
             reload=reload,
             reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
+            log_config=None,
+            access_log=False,
         )
 
 
