@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings, get_settings
 from app.errors import Conflict, Forbidden, NotFound
+from app.logs import AUTH
 from app.managers.key_text import key_hash, new_key_text
 from app.managers.principal import Principal
 from app.managers.scopes import read_scopes, role_scopes
@@ -59,6 +60,7 @@ class ApiKeyManager:
         await self.session.flush()
         # A key that is returned as it is must not carry the hash along.
         self.session.expire(api_key, ["key_hash"])
+        AUTH.info("user %s has a new API key, %s", user_id, key.prefix)
         return api_key, key.text
 
     async def list(self, user_id: int) -> Sequence[ApiKey]:
@@ -96,12 +98,15 @@ class ApiKeyManager:
         for name, value in changes.items():
             setattr(api_key, name, value)
         await self.session.flush()
+        AUTH.info("API key %s of user %s is changed", api_key.prefix, user_id)
         return api_key
 
     async def delete(self, user_id: int, key_id: int) -> None:
         """Revoke a key for good; raises `NotFound`."""
-        await self.session.delete(await self._get(user_id, key_id, lock=True))
+        api_key = await self._get(user_id, key_id, lock=True)
+        await self.session.delete(api_key)
         await self.session.flush()
+        AUTH.info("API key %s of user %s is deleted", api_key.prefix, user_id)
 
     async def _user(self, user_id: int, *, lock: bool = False) -> User:
         user = await self.session.get(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.config import Settings, get_settings
 from app.database.base import utc_now
 from app.errors import Forbidden, NotAuthenticated
+from app.logs import AUTH
 from app.managers.passwords import verify_password
 from app.managers.principal import Principal
 from app.managers.tokens import issue_tokens, read_token
@@ -56,6 +57,7 @@ class AuthSessionManager:
         stored = found.password_hash if found else None
         valid, renewed = await verify_password(password, stored)
         if not valid or found is None:
+            AUTH.info("login refused: wrong e-mail address or password")
             raise _wrong_credentials()
 
         # The password was checked against what may be gone by now.
@@ -67,6 +69,7 @@ class AuthSessionManager:
         if user is None:
             raise _wrong_credentials()
         if user.banned:
+            AUTH.info("login refused: user %s is banned", user.id)
             raise Forbidden("This user is banned.", code="banned")
         if renewed is not None:
             await self.session.execute(
@@ -75,6 +78,7 @@ class AuthSessionManager:
                 .values(password_hash=renewed, updated_at=User.updated_at)
                 .execution_options(synchronize_session=False)
             )
+        AUTH.info("user %s logs in", user.id)
         return await self.start(user.id)
 
     async def refresh(self, token: str) -> TokenPair:
@@ -104,6 +108,7 @@ class AuthSessionManager:
             .execution_options(populate_existing=True)
         )
         if auth_session is None:
+            AUTH.warning("a refresh token of user %s came again", claims.user_id)
             await self.session.execute(delete(AuthSession).where(own))
             # The answer is an error, which rolls back: this must outlive it.
             await self.session.commit()
@@ -119,6 +124,7 @@ class AuthSessionManager:
             raise Forbidden(
                 "An API key cannot log out; delete it instead.", code="no_session"
             )
+        AUTH.info("user %s logs out", principal.user_id)
         await self.session.execute(
             delete(AuthSession).where(AuthSession.id == principal.session_id)
         )

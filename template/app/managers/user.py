@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings, get_settings
 from app.errors import Conflict, Forbidden, Invalid, NotFound
+from app.logs import AUTH
 from app.managers.auth_session import AuthSessionManager
 from app.managers.passwords import hash_password, verify_password
 from app.models.user import Role, User
@@ -36,6 +37,7 @@ class UserManager:
         )
         self.session.add(user)
         await self._flush(user)
+        AUTH.info("user %s is new, as %s", user.id, role)
         return user
 
     async def get(self, user_id: int) -> User:
@@ -108,6 +110,7 @@ class UserManager:
         user.banned = True
         await self.session.flush()
         await AuthSessionManager(self.session, self.settings).end_all(user_id)
+        AUTH.info("user %s is banned", user_id)
         return user
 
     async def unban(self, user_id: int) -> User:
@@ -115,6 +118,7 @@ class UserManager:
         user = await self._lock(user_id)
         user.banned = False
         await self.session.flush()
+        AUTH.info("user %s is not banned any more", user_id)
         return user
 
     async def make_admin(self, user_id: int) -> User:
@@ -122,12 +126,14 @@ class UserManager:
         user = await self._lock(user_id)
         user.role = Role.admin
         await self.session.flush()
+        AUTH.info("user %s is an admin now", user_id)
         return user
 
     async def delete(self, user_id: int, *, by: int | None = None) -> None:
         """Delete a user with all sessions and API keys; raises as `ban` does."""
         await self.session.delete(await self._lock_to_remove(user_id, by))
         await self.session.flush()
+        AUTH.info("user %s is deleted", user_id)
 
     async def _page(
         self, condition: ColumnElement[bool] | None, page: int, size: int
@@ -181,6 +187,7 @@ class UserManager:
         user.password_hash = password_hash
         await self._flush(user)
         await AuthSessionManager(self.session, self.settings).end_all(user.id)
+        AUTH.info("user %s has a new password", user.id)
 
     async def _flush(self, user: User) -> None:
         try:
