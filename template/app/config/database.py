@@ -33,5 +33,7 @@ class DatabaseSettings(BaseSettings):
             raise ValueError("should begin with sqlite+aiosqlite or postgresql+asyncpg")
         if not url.database:
             raise ValueError("should name the database after the last slash")
+        if url.database == ":memory:":
+            raise ValueError("should name a file: memory is not shared by connections")
         url = url.set(drivername=DRIVERS[url.drivername])
         return url.render_as_string(hide_password=False)

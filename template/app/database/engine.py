@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
@@ -23,25 +23,31 @@ from app.errors import StartupError
 
 
 class Database:
-    """One engine, which connects when it is first used, and its sessions."""
+    """The engine, which connects when it is first used, and its sessions."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = make_url(settings.database_url)
-        self.engine = _create_engine(settings)
+        self.engine = _create_engine(self.url, pool_size=settings.database_pool_size)
+        self._writer = self.engine
+        if self.url.get_backend_name() == "sqlite":
+            # SQLite has one writer at a time. Ours queue for one connection, in order;
+            # a transaction that read first and wrote later would fail instead, when
+            # another one wrote between.
+            writer = _create_engine(self.url, pool_size=1, max_overflow=0)
+            self._writer = writer.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, expire_on_commit=False
         )
-        self._writing = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         watch_commits(self.sessions)
 
     @asynccontextmanager
     async def session(self, *, writes: bool = True) -> AsyncIterator[AsyncSession]:
         """Yield a session; commit it at the end, or roll it back after an error.
 
-        SQLite has one writer at a time. A transaction that reads first and writes later
-        fails when another one wrote between; with `writes` it waits for its turn.
+        With `writes`, the first statement waits on SQLite for the other writers, and
+        they wait for its commit or rollback: do nothing slow between the two.
         """
-        bind = self._writing if writes else self.engine
+        bind = self._writer if writes else self.engine
         async with self.sessions(bind=bind) as session:
             yield session
             await session.commit()
@@ -59,6 +65,7 @@ class Database:
     async def dispose(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+        await self._writer.dispose()
 
 
 def migration_engine(url: str) -> AsyncEngine:
@@ -74,13 +81,10 @@ def migration_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def _create_engine(settings: Settings) -> AsyncEngine:
-    url = make_url(settings.database_url)
-    options: dict[str, Any] = {"pool_size": settings.database_pool_size}
-    if url.get_backend_name() != "sqlite":
+def _create_engine(url: URL, **options: Any) -> AsyncEngine:
+    sqlite = url.get_backend_name() == "sqlite"
+    if not sqlite:
         options |= {"pool_pre_ping": True, "connect_args": {"timeout": 5}}
-    elif url.database == ":memory:":
-        options = {}
     try:
         # Parameters hold e-mail addresses and password hashes: never log them.
         engine = create_async_engine(url, hide_parameters=True, **options)
@@ -89,7 +93,7 @@ def _create_engine(settings: Settings) -> AsyncEngine:
             f"DATABASE_URL={url.render_as_string()} needs the package {error.name};"
             f" add it with: uv add {error.name}"
         ) from None
-    if url.get_backend_name() == "sqlite":
+    if sqlite:
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
     event.listen(engine.sync_engine, "do_connect", _connect)
@@ -127,8 +131,8 @@ def _begin_transactions(engine: Engine) -> None:
 
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    # Wait up to 5 s for another writer; a crash of the machine, not of the process, may
-    # undo the last commits, but never breaks the file.
+    # Wait up to 5 s for a writer in another process. Without power, the last commits may
+    # be lost, but the file is never broken.
     for pragma in (
         "busy_timeout=5000",
         "journal_mode=WAL",

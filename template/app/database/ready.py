@@ -54,9 +54,7 @@ def one_line_errors(url: URL) -> Iterator[None]:
 
 
 def _require_file(url: URL) -> None:
-    if not url.database or url.database == ":memory:":
-        return
-    file = Path(url.database)
+    file = Path(url.database or "")
     if not file.exists():
         raise StartupError(
             f"The database file {file} does not exist; run: api-admin db upgrade"
