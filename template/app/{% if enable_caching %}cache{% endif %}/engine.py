@@ -70,14 +70,15 @@ class Engine:
         names = [self.token_key(name) for name in namespaces_of(key)]
         try:
             found = await self.storage.get_many([self.entry_key(key), *names])
-            tokens = [
-                token.decode("ascii", "replace") if token else await self._begin(name)
-                for name, token in zip(names, found[1:], strict=True)
-            ]
+            tokens = dict(zip(names, found[1:], strict=True))
+            if missing := [name for name, token in tokens.items() if not token]:
+                fresh = {name: new_token().encode() for name in missing}
+                begun = await self.storage.add_many(fresh, TOKEN_TTL)
+                tokens.update(zip(missing, begun, strict=True))
         except StorageError as error:
             log.warning("Cache lookup failed: %s", error)
             return Lookup(key, None, None)
-        current = tuple(tokens)
+        current = tuple((t or b"").decode("ascii", "replace") for t in tokens.values())
         return Lookup(key, current, self.valid(found[0], current, fingerprint))
 
     def valid(
@@ -125,12 +126,6 @@ class Engine:
     def token_key(self, namespace: str) -> str:
         """Return where the version of a namespace is stored."""
         return storage_key(self.prefix, "token", namespace)
-
-    async def _begin(self, name: str) -> str:
-        token = new_token().encode()
-        return (await self.storage.add(name, token, TOKEN_TTL)).decode(
-            "ascii", "replace"
-        )
 
 
 _running: Engine | None = None

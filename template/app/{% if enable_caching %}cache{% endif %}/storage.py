@@ -26,8 +26,8 @@ class Storage(Protocol):
         """Store several values in one round trip."""
         ...
 
-    async def add(self, key: str, value: bytes, expire: int) -> bytes:
-        """Store a value unless there is one, and return the one that is stored."""
+    async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
+        """Store each value unless there is one, and return those that are stored."""
         ...
 
     async def acquire(
@@ -82,10 +82,10 @@ class PlainStorage:
         for key, value in values.items():
             await self.put(key, value, expire)
 
-    async def add(self, key: str, value: bytes, expire: int) -> bytes:
+    async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         # Overwriting a token that appeared meanwhile costs a miss, never a stale read.
-        await self.put(key, value, expire)
-        return value
+        await self.put_many(values, expire)
+        return list(values.values())
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str

@@ -72,11 +72,14 @@ class MemoryBackend(Backend):
         for key, value in values.items():
             self._write(key, value, expire)
 
-    async def add(self, key: str, value: bytes, expire: int) -> bytes:
-        stored = self._read(key)
-        if stored is None:
-            self._write(key, value, expire)
-        return stored or value
+    async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
+        stored = []
+        for key, value in values.items():
+            old = self._read(key)
+            if old is None:
+                self._write(key, value, expire)
+            stored.append(old or value)
+        return stored
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
