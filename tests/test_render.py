@@ -146,6 +146,14 @@ def test_code_around_the_cache_is_the_same_in_all_variants(template: Template) -
                 assert not both or first[name] == other[name], name
 
 
+def test_cache_offers_the_same_names_in_all_variants(template: Template) -> None:
+    offered = set()
+    for row in VARIANTS:
+        module = template.render(**as_answers(row)).text("app/cache/__init__.py")
+        offered.add(re.findall(r"^__all__ = \[\n(.*?)^\]", module, re.M | re.S)[0])
+    assert len(offered) == 1
+
+
 def test_two_renders_differ_only_in_their_secrets(template: Template) -> None:
     answers = as_answers(VARIANTS[2])
     one, two = (template.copy(**answers).files() for _ in range(2))

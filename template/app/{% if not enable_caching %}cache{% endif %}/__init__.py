@@ -1,23 +1,65 @@
-"""The cache's public interface, without a cache: every name does nothing and costs nothing."""
+"""The cache's public interface in a service without a cache: nothing is done.
+
+So routes, managers and models stay as they are when a cache is added later.
+"""
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.config import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+__all__ = [
+    "CachePolicy",
+    "api_key_single_key_builder",
+    "api_keys_list_key_builder",
+    "cache_health",
+    "cache_lifespan",
+    "cache_policy",
+    "cached",
+    "check_workers",
+    "install_cache",
+    "invalidate_api_keys_cache",
+    "invalidate_namespace",
+    "invalidate_user_cache",
+    "invalidate_users_list_cache",
+    "paginated_key_builder",
+    "touches",
+    "user_scoped_key_builder",
+    "users_list_key_builder",
+    "watch_commits",
+]
+
+
+@dataclass(slots=True)
+class CachePolicy:
+    """How a function is cached; here none is."""
+
+    expire: int | None
+    namespace: str
+    key_builder_name: str
 
 
 def cached(
     expire: int | None = None,
     namespace: str = "",
     key_builder: Callable[..., Any] | None = None,
-    coder: Any = None,
+    coder: type[Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that returns the function itself."""
     return lambda function: function
+
+
+def cache_policy(endpoint: Callable[..., Any]) -> CachePolicy | None:
+    return None
 
 
 def user_scoped_key_builder(*args: Any, **kwargs: Any) -> str:
@@ -30,6 +72,9 @@ api_keys_list_key_builder = user_scoped_key_builder
 api_key_single_key_builder = user_scoped_key_builder
 
 
+async def invalidate_namespace(namespace: str) -> None: ...
+
+
 async def invalidate_user_cache(user_id: int) -> None: ...
 
 
@@ -39,29 +84,26 @@ async def invalidate_users_list_cache() -> None: ...
 async def invalidate_api_keys_cache(user_id: int) -> None: ...
 
 
-async def invalidate_namespace(namespace: str) -> None: ...
+def touches(
+    model: type[Any], *namespaces: str, unless_only: Collection[str] = ()
+) -> None: ...
 
 
-def touches(model: type, *namespaces: str, unless_only: Collection[str] = ()) -> None: ...
+def watch_commits(
+    sessions: async_sessionmaker[AsyncSession] | sessionmaker[Session],
+) -> None: ...
 
 
-def watch_commits(sessions: Any) -> None: ...
-
-
-def install_cache(app: FastAPI, settings: Any) -> None: ...
+def install_cache(app: FastAPI, settings: Settings) -> None: ...
 
 
 @asynccontextmanager
-async def cache_lifespan(app: FastAPI, settings: Any) -> AsyncIterator[None]:
+async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     yield
 
 
-async def cache_health(timeout: float) -> dict[str, Any] | None:
+async def cache_health(timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109
     return None
 
 
-def check_workers(workers: int, settings: Any) -> None: ...
-
-
-def cache_policy(endpoint: Callable[..., Any]) -> Any | None:
-    return None
+def check_workers(workers: int, settings: Settings) -> None: ...
