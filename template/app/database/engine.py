@@ -131,8 +131,8 @@ def _begin_transactions(engine: Engine) -> None:
 
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    # Wait up to 5 s for a writer in another process. Without power, the last commits may
-    # be lost, but the file is never broken.
+    # Wait up to 5 s for a writer in another process. When the power fails, the last
+    # commits may be lost, but the file is never broken.
     for pragma in (
         "busy_timeout=5000",
         "journal_mode=WAL",
