@@ -40,11 +40,9 @@ def ready_database(settings: Settings) -> Iterator[None]:
 def in_session(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
     """Run `work` in one transaction on the service's database and return its result.
 
-    The transaction is committed when `work` returns, rolled back when it raises.
+    The transaction is committed when `work` returns, rolled back when it raises. The
+    commit invalidates what it changed in the cache of a service that is running.
     """
-    from fastapi import FastAPI
-
-    from app.cache import cache_lifespan, install_cache
     from app.config import get_settings
     from app.database import Database
 
@@ -52,11 +50,8 @@ def in_session(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
     database = Database(settings)
 
     async def run() -> Result:
-        # The cache, because the commit invalidates what it changes there.
-        service = FastAPI()
-        install_cache(service, settings)
         try:
-            async with cache_lifespan(service, settings), database.session() as session:
+            async with database.session() as session:
                 return await work(session)
         finally:
             await database.dispose()
