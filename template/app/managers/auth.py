@@ -1,7 +1,4 @@
-"""Authentication and authorisation, as dependencies of routes.
-
-async def route(user: User = Depends(AuthManager("profile:read"))): ...
-"""
+"""Who may call a route: `user: User = Depends(AuthManager("profile:read"))`."""
 
 from typing import Annotated
 
@@ -51,7 +48,7 @@ KeyHeader = Annotated[
     Security(
         APIKeyHeader(
             name="X-API-Key",
-            scheme_name="API key",
+            scheme_name="ApiKey",
             description="An API key; its scopes limit what it may do",
             auto_error=False,
         )
@@ -60,7 +57,7 @@ KeyHeader = Annotated[
 
 
 class AuthManager:
-    """A dependency: the user who makes the request, if he may.
+    """A dependency: the user who makes the request, if allowed to.
 
     Without a valid token or API key the answer is 401; for a banned user, without the
     scopes or, with `admin`, without that role it is 403. `request.state.principal`
@@ -96,7 +93,7 @@ class AuthManager:
 
 
 class SelfOrAdmin(AuthManager):
-    """Lets a user at what is his own, by the path's `user_id`, and admins at all."""
+    """Lets users at their own, by the path's `user_id`, and admins at all."""
 
     own_scope = "profile:write"
     _path_id: TypeAdapter[int] = TypeAdapter(UserId)

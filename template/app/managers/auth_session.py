@@ -26,7 +26,7 @@ class AuthSessionManager:
         self.settings = settings or get_settings()
 
     async def start(self, user_id: int) -> TokenPair:
-        """Open a session for a user who has shown who he is."""
+        """Open a session for a user whose identity is proven."""
         now = utc_now()
         auth_session = AuthSession(
             id=uuid4().hex,

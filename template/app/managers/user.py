@@ -71,7 +71,7 @@ class UserManager:
         return user
 
     async def set_password(self, user_id: int, password: str) -> None:
-        """Give a user a new password and log him out everywhere."""
+        """Give a user a new password and log them out everywhere."""
         password_hash = await self._hash(password)
         await self._store_password(await self._lock(user_id), password_hash)
 
@@ -101,7 +101,7 @@ class UserManager:
         await self._store_password(user, password_hash)
 
     async def ban(self, user_id: int, *, by: int | None = None) -> User:
-        """Shut a user out and end his sessions. `by` is the id of who asks.
+        """Shut a user out and end their sessions. `by` is the id of who asks.
 
         Raises `NotFound`, `Conflict` for oneself and for the last admin, and
         `Forbidden` if who asks is no admin any more.
@@ -156,7 +156,7 @@ class UserManager:
         """Lock all admins, always in one order, then the user.
 
         Of two admins who remove each other at the same time the second has to wait, and
-        finds that he is none any more.
+        then is none any more.
         """
         if user_id == by:
             raise Conflict("You cannot ban or delete yourself.", code="own_account")

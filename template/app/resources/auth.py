@@ -18,7 +18,7 @@ router = APIRouter(tags=["auth"])
 async def register(
     data: Registration, users: Users, sessions: AuthSessions
 ) -> TokenPair:
-    """Add a user and log him in."""
+    """Add a user and log them in."""
     user = await users.create(data)
     return await sessions.start(user.id)
 

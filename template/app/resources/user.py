@@ -93,7 +93,7 @@ async def delete(admin: UsersWriter, user_id: UserId, users: Users) -> None:
     responses=problems(NotFound, Conflict),
 )
 async def ban(admin: UsersWriter, user_id: UserId, users: Users) -> User:
-    """Shut a user out from the next request on, and end his sessions."""
+    """Shut a user out from the next request on, and end their sessions."""
     return await users.ban(user_id, by=admin.id)
 
 
