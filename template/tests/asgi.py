@@ -33,4 +33,4 @@ async def _completed(
     message = await sent.get()
     if message["type"] != kind:
         await task
-        raise RuntimeError(message)
+        raise RuntimeError(message.get("message"))

@@ -1,11 +1,13 @@
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Status = Literal["ok", "degraded", "down"]
 
 
 class Live(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
     status: Literal["ok"] = "ok"
 
 
@@ -17,5 +19,16 @@ class PartHealth(BaseModel):
 
 
 class Readiness(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "parts": {"database": {"status": "ok", "latency_ms": 0.4}},
+                }
+            ]
+        }
+    )
+
     status: Status
     parts: dict[str, PartHealth]

@@ -1,0 +1,97 @@
+"""api-admin db."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import make_url
+
+from app.config import Settings
+from app.database import revisions
+from tests.commands.conftest import Run, refusal
+from tests.environment import settings_from
+
+
+def test_goes_back_and_forth(run: Run) -> None:
+    (head,) = revisions.head_revisions()
+    assert json.loads(run("db", "current", "--json").stdout) == {
+        "revisions": [head],
+        "behind": False,
+    }
+
+    assert "Nothing to do" in run("db", "upgrade").stdout
+    assert (
+        f"From revision {head} to none"
+        in run("db", "downgrade", "base", "--yes").stdout
+    )
+    assert "behind" in run("db", "current").stdout
+    assert f"From revision none to {head}" in run("db", "upgrade").stdout
+    assert "up to date" in run("db", "current").stdout
+
+
+def test_one_step_back_is_the_default_and_can_be_written(run: Run) -> None:
+    for arguments in ([], ["-1"]):
+        assert run("db", "downgrade", *arguments, "--yes").exit_code == 0
+        assert "Revision: none" in run("db", "current").stdout
+        run("db", "upgrade")
+
+
+def test_asks_before_it_drops_data(run: Run) -> None:
+    result = run("db", "downgrade")
+
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert "up to date" in run("db", "current").stdout
+
+
+def test_names_the_database_without_its_password(run: Run, settings: Settings) -> None:
+    url = make_url(settings.database_url)
+
+    shown = run("db", "upgrade").stderr
+    assert url.render_as_string(hide_password=True) in shown
+    assert url.password is None or url.password not in shown
+
+
+def test_refuses_an_unknown_revision(run: Run) -> None:
+    result = run("db", "upgrade", "nonsense")
+
+    assert result.exit_code == 1
+    assert "nonsense" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_writes_a_migration_where_it_says(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_revision(_: Settings, message: str, *, empty: bool) -> list[Path]:
+        return [tmp_path / "versions" / f"{message}.py"] if empty else []
+
+    monkeypatch.setattr("app.database.migrate.make_revision", make_revision)
+    monkeypatch.chdir(tmp_path)
+
+    assert "Nothing to do" in run("db", "revision", "-m", "x").stdout
+    wrote = run("db", "revision", "-m", "x", "--empty").stdout
+    assert wrote == f"Wrote {Path('versions', 'x.py')}\n"
+
+
+class TestPopulate:
+    def test_adds_users_who_can_log_in(self, run: Run, server: str) -> None:
+        for count, total in (("3", 3), ("5001", 5004)):
+            result = run("db", "populate", count)
+            users = run("user", "list", "--size", "1", "--page", str(total), "--json")
+            (user,) = json.loads(users.stdout)
+            password = result.stdout.split()[-1]
+            credentials = {"email": user["email"], "password": password}
+            assert httpx.post(f"{server}/login/", json=credentials).status_code == 200
+
+    def test_refuses_in_production_unless_forced(
+        self, run: Run, database_url: str
+    ) -> None:
+        with settings_from(ENVIRONMENT="production", DATABASE_URL=database_url):
+            assert "--force" in refusal(run("db", "populate", "1"))
+            assert run("db", "populate", "1", "--force").exit_code == 0
+
+    @pytest.mark.parametrize("count", ["0", "-1", "many"])
+    def test_refuses_what_is_no_number_of_users(self, run: Run, count: str) -> None:
+        assert run("db", "populate", count).exit_code == 2

@@ -1,0 +1,46 @@
+"""api-admin routes."""
+
+import json
+from typing import Any
+
+from app.config import Settings
+from app.main import create_app
+from tests.commands.conftest import Run
+
+
+def described(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = json.loads(run("routes", "--json").stdout)
+    return {(row["method"], row["path"]): row for row in rows}
+
+
+def test_lists_every_route_of_the_app(run: Run, settings: Settings) -> None:
+    documented = {
+        (method.upper(), path)
+        for path, methods in create_app(settings).openapi()["paths"].items()
+        for method in methods
+    }
+
+    assert set(described(run)) >= documented
+
+
+def test_says_who_may_call_with_which_scopes(run: Run) -> None:
+    rows = described(run)
+
+    def of(method: str, path: str) -> tuple[str, list[str]]:
+        row = rows[method, path]
+        return row["auth"], row["scopes"]
+
+    assert of("GET", "/livez") == ("anyone", [])
+    assert of("GET", "/users/me") == ("user", ["profile:read"])
+    assert of("DELETE", "/users/{user_id}") == ("admin", ["users:write"])
+    assert of("PUT", "/users/{user_id}") == (
+        "self or admin",
+        ["profile:write", "users:write"],
+    )
+
+
+def test_shows_only_the_paths_that_are_asked_for(run: Run) -> None:
+    shown = run("routes", "/login").stdout
+    assert "/login/" in shown
+    assert "/logout/" not in shown
+    assert "api-admin routes" in run("routes", "nonsense").stdout

@@ -1,0 +1,114 @@
+"""api-admin serve, as a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.commands.serve import address
+from tests.ports import free_port
+
+API_ADMIN = Path(sys.executable).with_name("api-admin")
+
+
+def refused(*options: str, **environment: str) -> str:
+    """Return the one line with which the server did not start."""
+    ended = subprocess.run(
+        [API_ADMIN, "serve", *options],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+@pytest.mark.usefixtures("settings")
+class TestRefusal:
+    def test_names_the_port_that_is_taken(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = str(listener.getsockname()[1])
+
+            assert f"Port {port} on 127.0.0.1 is taken" in refused("--port", port)
+
+    def test_names_the_value_that_is_wrong(self) -> None:
+        line = refused("--port", "70000")
+        assert "PORT=" in line
+        assert "65535" in line
+
+    def test_names_the_host_that_is_not_here(self) -> None:
+        assert "192.0.2.1" in refused("--host", "192.0.2.1")
+
+    def test_names_a_weak_key_without_showing_it(self) -> None:
+        line = refused(SECRET_KEY="hunter2")
+        assert "SECRET_KEY" in line
+        assert "hunter2" not in line
+
+    def test_names_the_database_that_is_not_there(self) -> None:
+        url = "sqlite+aiosqlite:////proc/none/app.db"
+        assert "/proc/none" in refused(DATABASE_URL=url)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_it_is_told_to_stop(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    port = free_port()
+    command = [str(API_ADMIN), "serve", "--port", str(port)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"API docs: http://127.0.0.1:{port}/docs\n"
+        _wait_for(f"http://127.0.0.1:{port}/livez", process)
+        process.send_signal(number)
+
+        assert process.wait(60) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.usefixtures("settings")
+def test_reloads_only_with_one_process(run_service: Callable[..., str]) -> None:
+    ended = subprocess.run(
+        [API_ADMIN, "serve", "--reload", "--workers", "2"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+
+    assert httpx.get(run_service("--reload") + "/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104
+        ("::", "http://[::1]:8000"),
+        ("fe80::1", "http://[fe80::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_shows_an_address_that_can_be_opened(host: str, url: str) -> None:
+    assert address(host, 8000) == url
+
+
+def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    transport = httpx.HTTPTransport(retries=100)
+    with httpx.Client(transport=transport) as client:
+        assert process.poll() is None
+        assert client.get(url).status_code == 200

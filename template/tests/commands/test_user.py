@@ -1,0 +1,153 @@
+"""api-admin user."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import Run, add_user, refusal
+
+API_ADMIN = Path(sys.executable).with_name("api-admin")
+
+
+class TestCreate:
+    def test_makes_a_user_who_is_shown(self, run: Run, ada: str) -> None:
+        shown = json.loads(run("user", "show", ada, "--json").stdout)
+
+        assert shown["email"] == ada
+        assert shown["role"] == "user"
+        assert "password" not in str(shown)
+
+    def test_makes_an_admin(self, run: Run) -> None:
+        add_user(run, "root@example.com", "Grace", "Hopper", "--admin")
+
+        shown = json.loads(run("user", "show", "1", "--json").stdout)
+        assert shown["role"] == "admin"
+
+    @pytest.mark.usefixtures("settings")
+    def test_asks_a_person_and_hides_the_password(self) -> None:
+        person, terminal = pty.openpty()
+        answers = [
+            "ada@example.com",
+            "Ada",
+            "Lovelace",
+            "a long secret",
+            "a long secret",
+        ]
+        os.write(person, "".join(f"{answer}\n" for answer in answers).encode())
+
+        command = [str(API_ADMIN), "user", "create"]
+        with subprocess.Popen(
+            command,
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        ) as process:
+            output, errors = process.communicate(timeout=60)
+        os.close(person)
+        os.close(terminal)
+
+        assert process.returncode == 0, errors
+        assert output == "Created user 1: ada@example.com\n"
+        assert "a long secret" not in errors
+
+    def test_tells_a_script_which_option_is_missing(self, run: Run) -> None:
+        result = run("user", "create", "--email", "ada@example.com")
+
+        assert result.exit_code == 2
+        assert "--first-name" in result.stderr
+
+    def test_refuses_an_address_that_is_taken(self, run: Run, ada: str) -> None:
+        result = run(
+            *("user", "create", "--email", ada.upper(), "--first-name", "A"),
+            *("--last-name", "L", "--password", "correct horse battery staple"),
+        )
+
+        assert "taken" in refusal(result)
+
+    def test_refuses_what_the_api_refuses(self, run: Run) -> None:
+        result = run(
+            *("user", "create", "--email", "nobody", "--first-name", "A"),
+            *("--last-name", "L", "--password", "short"),
+        )
+
+        line = refusal(result)
+        assert "email: " in line
+        assert "password: " in line
+        assert "short" not in line
+
+
+class TestList:
+    def test_names_the_next_command_when_there_is_nobody(self, run: Run) -> None:
+        assert "api-admin user create" in run("user", "list").stdout
+
+    def test_pages(self, run: Run) -> None:
+        run("db", "populate", "7")
+
+        result = run("user", "list", "--size", "3", "--page", "2")
+        assert "\n4 " in result.stdout
+        assert "\n7 " not in result.stdout
+        assert "Showing 4 to 6 of 7 users. Next: --page 3" in result.stderr
+
+        assert "fill 3" in refusal(run("user", "list", "--size", "3", "--page", "4"))
+
+    def test_searches(self, run: Run, ada: str) -> None:
+        add_user(run, "grace@example.com", "Grace", "Hopper")
+
+        found = run("user", "list", "--search", "LOVE", "--in", "last_name", "--json")
+        assert [user["email"] for user in json.loads(found.stdout)] == [ada]
+        assert "No user has" in run("user", "list", "--search", "%").stdout
+
+    def test_is_one_plain_line_per_user_when_piped(self, run: Run) -> None:
+        long = "a" * 60 + "@example.com"
+        add_user(run, long, "[red]Ada", "Love\u202elace")
+
+        heading, _, row = run("user", "list").stdout.splitlines()
+        assert heading.startswith("Id")
+        assert long in row
+        assert "[red]Ada Love\\u202elace" in row
+
+    def test_fits_80_columns(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        add_user(run, "a" * 60 + "@example.com", "A" * 100, "L" * 100)
+
+        assert max(map(len, run("user", "list").stdout.splitlines())) <= 80
+
+
+class TestChange:
+    def test_bans_and_unbans(self, run: Run, ada: str) -> None:
+        for command, banned in (("ban", True), ("unban", False)):
+            assert run("user", command, ada).exit_code == 0
+            shown = json.loads(run("user", "show", "1", "--json").stdout)
+            assert shown["banned"] is banned
+
+    def test_keeps_the_last_admin(self, run: Run, ada: str) -> None:
+        assert run("user", "admin", ada).exit_code == 0
+
+        assert "last admin" in refusal(run("user", "ban", ada))
+        assert "last admin" in refusal(run("user", "delete", ada, "--yes"))
+
+    def test_deletes_only_when_told_twice(self, run: Run, ada: str) -> None:
+        result = run("user", "delete", ada)
+        assert result.exit_code == 2
+        assert "--yes" in result.stderr
+
+        assert run("user", "delete", ada, "--yes").exit_code == 0
+        assert "no user ada@example.com" in refusal(run("user", "show", ada))
+
+    def test_sets_a_password(self, run: Run, ada: str) -> None:
+        command = ("user", "password", ada, "--password-stdin")
+        assert run(*command, input="another long secret\n").exit_code == 0
+
+        assert "8 " in refusal(run(*command, input="short\n"))
+        assert run(*command, input="").exit_code == 2
+
+    @pytest.mark.parametrize("who", ["0", "77", "9" * 30, "nobody@example.com", "é"])
+    def test_says_that_there_is_no_such_user(self, run: Run, who: str) -> None:
+        assert f"no user {who}" in refusal(run("user", "show", who))
