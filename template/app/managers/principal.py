@@ -80,7 +80,7 @@ async def load_session_principal(
         user = await session.scalar(query)
     if user is None:
         raise NotAuthenticated("This session has ended.")
-    return _principal(user, role_scopes(user.role), session_id=session_id)
+    return principal_of(user, role_scopes(user.role), session_id=session_id)
 
 
 def _key_in_cache(
@@ -120,7 +120,7 @@ async def load_key_principal(
     if not row.active:
         raise NotAuthenticated("This API key is not active.")
     user: User = row.User
-    return _principal(
+    return principal_of(
         user,
         effective_scopes(row.scopes, user.role),
         key_id=row.id,
@@ -128,7 +128,7 @@ async def load_key_principal(
     )
 
 
-def _principal(
+def principal_of(
     user: User,
     scopes: tuple[str, ...],
     *,
@@ -136,6 +136,7 @@ def _principal(
     key_expires_at: datetime | None = None,
     session_id: str | None = None,
 ) -> Principal:
+    """What a user may do with these scopes."""
     return Principal(
         user_id=user.id,
         email=user.email,

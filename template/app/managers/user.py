@@ -196,7 +196,7 @@ class UserManager:
             raise Conflict(
                 "This e-mail address is taken.", code="email_taken"
             ) from None
-        # A user who is returned as he is must not carry the hash along.
+        # A user that is returned as it is must not carry the hash along.
         self.session.expire(user, ["password_hash"])
 
 
