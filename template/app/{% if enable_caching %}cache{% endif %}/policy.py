@@ -23,8 +23,8 @@ class CachePolicy:
     """What `@cached` was told; `expire` is in seconds, None for CACHE_DEFAULT_TTL.
 
     `fingerprint` tells entries of different code apart, so that two releases can share
-    one Redis: it covers the function's name and, once the application has started, the
-    schema of the route's response.
+    one backend: it covers the function's name and, once the application has started,
+    the schema of the route's response.
     """
 
     function: Callable[..., Any]
