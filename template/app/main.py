@@ -17,6 +17,9 @@ from app.middleware import RequestLog, StartupLine
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
+# Bytes. A route that takes files can allow more: max_body_size of its decorator.
+MAX_BODY_SIZE = 1_048_576
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return a service of its own, with its own database and settings."""
@@ -28,6 +31,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=settings.version,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
+        max_body_size=MAX_BODY_SIZE,
     )
     app.state.settings = settings
     app.state.database = Database(settings)

@@ -82,9 +82,9 @@ def _shown(name: str, value: object) -> str:
     field = Settings.model_fields.get(name)
     if field is None or field.annotation is SecretStr:
         return MASK
-    if name.endswith("_url"):
+    if name.endswith("_url") and "@" in str(value):
         try:
             return make_url(str(value)).render_as_string()
         except (ArgumentError, ValueError):
-            return MASK if "@" in str(value) else repr(value)
+            return MASK
     return repr(value)

@@ -43,10 +43,10 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
+            if status is not None:
+                raise  # The answer has begun: all that is left is to break it off.
             method, path = scope["method"], scope["path"]
             SERVER.exception("%s %s failed, %s", method, path, request_id)
-            if status is not None:
-                raise
             await problem_response(AppError())(scope, receive, send_with_id)
         finally:
             REQUESTS.info(

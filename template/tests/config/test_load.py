@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import pytest
+
+from app.config import get_settings
+from app.errors import StartupError
+from tests.config.conftest import SECRET_KEY, WriteEnv
+
+
+def refusal() -> str:
+    """Return the one line with which the settings are refused."""
+    with pytest.raises(StartupError) as refused:
+        get_settings()
+    (line,) = str(refused.value).splitlines()
+    return line
+
+
+def test_the_environment_wins_over_the_file(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_env("PORT=8001", "HOST=10.0.0.1")
+    monkeypatch.setenv("PORT", "8002")
+
+    settings = get_settings()
+
+    assert (settings.port, settings.host) == (8002, "10.0.0.1")
+
+
+def test_env_file_names_another_file(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_env("PORT=8001").rename("other.env")
+    monkeypatch.setenv("ENV_FILE", "other.env")
+
+    assert get_settings().port == 8001
+
+
+def test_an_env_file_that_is_not_there_is_refused(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_env()
+    monkeypatch.setenv("ENV_FILE", "other.env")
+
+    assert refusal() == "ENV_FILE=other.env does not exist"
+
+
+def test_an_empty_env_file_means_no_file(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_env()
+    monkeypatch.setenv("ENV_FILE", "")
+
+    assert "DATABASE_URL is not set" in refusal()
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL"])
+def test_a_required_setting_is_asked_for(write_env: WriteEnv, name: str) -> None:
+    write_env(without=name)
+
+    assert refusal().startswith(f"{name} is not set: put it into .env")
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("PORT=99999", "65535"),
+        ("PORT=http", "1 to 65535"),
+        ("WORKERS=0", "1 to 1024"),
+        ("ENVIRONMENT=staging", "'development', 'production' or 'test'"),
+        ("LOG_LEVEL=LOUD", "DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_CATEGORIES=CACHE,REQESTS", "CACHE, REQUESTS, AUTH, DATABASE, ALL"),
+        ("LOG_CATEGORIES=NONE,AUTH", "NONE alone"),
+        ("CORS_ORIGINS=app.example.com", "https://"),
+        ("PASSWORD_MIN_LENGTH=4", "8 to 128"),
+        ("DATABASE_URL=app.db", "sqlite+aiosqlite:///data/app.db"),
+        ("DATABASE_URL=mysql://localhost/app", "postgresql+asyncpg"),
+        ("DATABASE_URL=postgresql+asyncpg://localhost", "after the last slash"),
+        ("DATABASE_URL=sqlite+aiosqlite:///:memory:", "a file"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_allowed(
+    write_env: WriteEnv, line: str, allowed: str
+) -> None:
+    name, _, value = line.partition("=")
+    write_env(line, without=name)
+
+    shown = refusal()
+
+    assert shown.startswith(f"{name}=")
+    assert value in shown
+    assert allowed in shown
+
+
+def test_all_wrong_values_are_named_at_once(write_env: WriteEnv) -> None:
+    write_env("PORT=none", "LOG_LEVEL=none")
+
+    assert {"PORT='none'", "LOG_LEVEL='NONE'"} <= set(refusal().split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SECRET_KEY=too-short-hush-hush",
+        "SECRET_KEY=change-me-hush-hush-hush-hush-hush-hush",
+        "DATABASE_URL=mysql://app:hush-hush@localhost/app",
+        "DATABASE_URL=postgresql:/app:hush-hush@localhost/app",
+    ],
+)
+def test_a_secret_is_never_shown(write_env: WriteEnv, line: str) -> None:
+    write_env(line, without=line.partition("=")[0])
+
+    assert "hush" not in refusal()
+
+
+def test_settings_do_not_show_their_secrets(write_env: WriteEnv) -> None:
+    write_env("DATABASE_URL=sqlite:///hush.db", without="DATABASE_URL")
+
+    shown = repr(get_settings())
+
+    assert SECRET_KEY not in shown
+    assert "hush" not in shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "0f1c7b9e5a2d48368c4b6f0a1e9d735",  # 31 characters
+        "changeme-0f1c7b9e5a2d48368c4b6f0a1e9d7352",
+        "your-secret-key-0f1c7b9e5a2d48368c4b",
+        "abababababababababababababababababab",
+        "0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_a_weak_key_is_refused(write_env: WriteEnv, key: str) -> None:
+    write_env(f"SECRET_KEY={key}", without="SECRET_KEY")
+
+    assert "openssl rand -hex 32" in refusal()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_other_names_of_a_database_are_understood(
+    write_env: WriteEnv, scheme: str
+) -> None:
+    write_env(f"DATABASE_URL={scheme}://app:p%40ss@db/app", without="DATABASE_URL")
+
+    assert get_settings().database_url == "postgresql+asyncpg://app:p%40ss@db/app"
+
+
+def test_lists_are_separated_by_commas(write_env: WriteEnv) -> None:
+    write_env("LOG_CATEGORIES= cache , AUTH,", "CORS_ORIGINS=")
+
+    settings = get_settings()
+
+    assert settings.log_categories == ("CACHE", "AUTH")
+    assert settings.cors_origins == ()
+
+
+def test_a_dollar_sign_is_a_dollar_sign(write_env: WriteEnv) -> None:
+    write_env("API_TITLE='${HOME}'")
+
+    assert get_settings().api_title == "${HOME}"
+
+
+def test_a_file_that_is_no_text_is_refused(write_env: WriteEnv) -> None:
+    write_env().write_bytes(b"\xff\xfe")
+
+    assert refusal().startswith(f"{Path('.env')} cannot be read")

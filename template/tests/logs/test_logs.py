@@ -1,0 +1,82 @@
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from app import logs
+
+LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| "
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    yield
+    logs.configure_logs("INFO", ("REQUESTS", "AUTH"))
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_line_has_time_category_and_text(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure_logs("INFO", ("CACHE",))
+    logs.CACHE.info("CACHE HIT: GET /users/")
+
+    (line,) = lines(capsys)
+
+    assert re.fullmatch(LINE + r"CACHE \| CACHE HIT: GET /users/", line)
+
+
+@pytest.mark.parametrize(
+    ("categories", "shown"),
+    [
+        (("AUTH", "DATABASE"), ["AUTH", "DATABASE"]),
+        (("ALL",), ["AUTH", "CACHE", "DATABASE", "REQUESTS"]),
+        (("NONE",), []),
+        ((), []),
+    ],
+)
+def test_only_the_chosen_categories_speak(
+    capsys: pytest.CaptureFixture[str], categories: list[str], shown: list[str]
+) -> None:
+    logs.configure_logs("INFO", categories)
+    for logger in (logs.AUTH, logs.CACHE, logs.DATABASE, logs.REQUESTS):
+        logger.info("text")
+
+    assert [line.split(" | ")[1] for line in lines(capsys)] == shown
+
+
+def test_warnings_of_all_categories_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure_logs("INFO", ("NONE",))
+    logs.CACHE.warning("the server is away")
+
+    assert lines(capsys)[0].endswith("| CACHE | the server is away")
+
+
+def test_the_level_holds_for_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure_logs("ERROR", ("ALL",))
+    logs.CACHE.warning("the server is away")
+
+    assert lines(capsys) == []
+
+
+def test_nobody_can_write_a_line_of_his_own(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure_logs("INFO", ("REQUESTS",))
+    forged = "\r\n2026-01-02 14:23:45 | AUTH | forged\x1b[2J\u2028"
+    logs.REQUESTS.info("GET /%s", forged)
+
+    (line,) = lines(capsys)
+
+    assert line.endswith(r"| GET /\r\n2026-01-02 14:23:45 | AUTH | forged\x1b[2J\u2028")
+
+
+def test_statements_are_a_matter_of_the_database(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure_logs("INFO", ("DATABASE",))
+    logging.getLogger("sqlalchemy.engine.Engine").info("SELECT 1")
+
+    assert lines(capsys)[0].endswith("| DATABASE | SELECT 1")
