@@ -5,13 +5,13 @@ from pydantic_settings import BaseSettings
 
 from app.config.types import CommaList
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CATEGORIES = ("CACHE", "REQUESTS", "AUTH", "DATABASE", "ALL", "NONE")
 
 
 class LogSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO",
-        description="Least severe lines to log: DEBUG, INFO, WARNING or ERROR",
+        default="INFO", description="Least severe lines to log"
     )
     log_categories: CommaList = Field(
         default=("REQUESTS", "AUTH"),
@@ -21,8 +21,8 @@ class LogSettings(BaseSettings):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
+    def _in_any_case(cls, value: str) -> str:
+        return value.upper() if str(value).upper() in LEVELS else value
 
     @field_validator("log_categories")
     @classmethod

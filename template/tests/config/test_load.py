@@ -67,7 +67,7 @@ def test_a_required_setting_is_asked_for(write_env: WriteEnv, name: str) -> None
         ("PORT=http", "1 to 65535"),
         ("WORKERS=0", "1 to 1024"),
         ("ENVIRONMENT=staging", "'development', 'production' or 'test'"),
-        ("LOG_LEVEL=LOUD", "DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("LOG_CATEGORIES=CACHE,REQESTS", "CACHE, REQUESTS, AUTH, DATABASE, ALL"),
         ("LOG_CATEGORIES=NONE,AUTH", "NONE alone"),
         ("CORS_ORIGINS=app.example.com", "https://"),
@@ -94,7 +94,7 @@ def test_a_wrong_value_is_shown_with_what_is_allowed(
 def test_all_wrong_values_are_named_at_once(write_env: WriteEnv) -> None:
     write_env("PORT=none", "LOG_LEVEL=none")
 
-    assert {"PORT='none'", "LOG_LEVEL='NONE'"} <= set(refusal().split())
+    assert {"PORT='none'", "LOG_LEVEL='none'"} <= set(refusal().split())
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,12 @@ def test_lists_are_separated_by_commas(write_env: WriteEnv) -> None:
 
     assert settings.log_categories == ("CACHE", "AUTH")
     assert settings.cors_origins == ()
+
+
+def test_a_level_may_be_written_in_lower_case(write_env: WriteEnv) -> None:
+    write_env("LOG_LEVEL=debug")
+
+    assert get_settings().log_level == "DEBUG"
 
 
 def test_a_dollar_sign_is_a_dollar_sign(write_env: WriteEnv) -> None:
