@@ -1,6 +1,6 @@
 """What the engine asks of a backend, and how any fastapi-cache2 backend gives it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -57,6 +57,18 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Give up all connections."""
+        ...
+
+
+class Shared(Storage, Protocol):
+    """Storage that a command shares with the running service, so that it can look."""
+
+    async def describe(self) -> dict[str, str]:
+        """Return what the server says of itself, by name."""
+        ...
+
+    def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
+        """Yield every key that begins with `prefix`, and the bytes that it takes."""
         ...
 
 

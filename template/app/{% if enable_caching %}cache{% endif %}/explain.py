@@ -1,0 +1,68 @@
+"""Why an answer would, or would not, come from the cache."""
+
+import time
+from dataclasses import dataclass
+
+from app.cache.engine import Engine
+from app.cache.entry import decode
+from app.cache.namespaces import namespaces_of
+from app.cache.policy import CachePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is stored under a key; `age` and `ttl` are in seconds, None without entry.
+
+    `namespaces` has each one with the state of its version.
+    """
+
+    key: str
+    verdict: str
+    namespaces: list[tuple[str, str]]
+    age: int | None = None
+    ttl: int | None = None
+
+
+async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
+    """Look at an entry as a lookup does, and say what speaks against it.
+
+    Raises StorageError when the backend does not answer.
+    """
+    names = namespaces_of(key)
+    wanted = [engine.entry_key(key), *(engine.token_key(name) for name in names)]
+    data, *current = await engine.storage.get_many(wanted)
+    entry = decode(data)
+    if entry is None:
+        verdict = "miss: nothing is stored" if data is None else "miss: not readable"
+        states = [
+            (name, "set" if now else "not set")
+            for name, now in zip(names, current, strict=True)
+        ]
+        return Explanation(key, verdict, states)
+    states = [
+        (name, _state(then, now))
+        for name, then, now in zip(names, entry.tokens, current, strict=True)
+    ]
+    changed = [name or "everything" for name, state in states if state != "unchanged"]
+    now = time.time()
+    if changed:
+        verdict = f"miss: {changed[0]} was invalidated after it was stored"
+    elif entry.fingerprint != policy.fingerprint:
+        verdict = "miss: another version of the route's code stored it"
+    elif entry.expires_at <= now:
+        verdict = "miss: it has expired"
+    else:
+        verdict = "hit"
+    return Explanation(
+        key,
+        verdict,
+        states,
+        age=int(now - entry.stored_at),
+        ttl=max(0, int(entry.expires_at - now)),
+    )
+
+
+def _state(then: str, now: bytes | None) -> str:
+    if now is None:
+        return "gone"
+    return "unchanged" if now == then.encode() else "renewed"
