@@ -12,7 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from app.cache.engine import running
+from app.cache.policy import cache_policy
 
 
 class Unstable(Exception):
@@ -27,14 +30,14 @@ def parameters_of(
     """Return the digest of a call's parameters, "" when there are none.
 
     Declared parameters count as they were parsed, so `05` and `5` are one; those of
-    the query that the route does not declare count as they were sent, in any order.
+    the query that the route does not declare count as they were sent, in any order,
+    and so do the headers and cookies that a dependency of the route declares.
     Injected objects (a session, a client) are no parameters; nor are those that the
     key has `named` already.
     """
     found: dict[str, Any] = {}
-    principal = getattr(request.state, "principal", None) if request else None
     for name, value in kwargs.items():
-        if value is None or value is principal:
+        if value is None:
             continue
         try:
             found[name] = stable(value)
@@ -48,13 +51,21 @@ def parameters_of(
         for name, value in request.path_params.items():
             if name not in taken:
                 found[f"/{name}"] = str(value)
+        policy = cache_policy(request.scope.get("endpoint"))
+        for name in policy.headers if policy else ():
+            if sent := request.headers.getlist(name):
+                found[f"{name}:"] = sent
+        for name in policy.cookies if policy else ():
+            if name in request.cookies:
+                found[f"{name}="] = request.cookies[name]
     return digest(found) if found else ""
 
 
 def digest(value: object) -> str:
-    """Return 96 bits of a digest of a JSON value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode("ascii"), digest_size=12).hexdigest()
+    """Return 96 bits of a keyed digest of a JSON value: it may be a secret."""
+    engine = running()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return blake2b(text, key=engine.secret if engine else b"", digest_size=12).hexdigest()
 
 
 def stable(value: Any) -> Any:
@@ -70,8 +81,10 @@ def stable(value: Any) -> Any:
             return [type(value).__name__, value.isoformat()]
         case UUID() | Decimal() | timedelta() | PurePath():
             return [type(value).__name__, str(value)]
+        case SecretStr() | SecretBytes():
+            return ["secret", stable(value.get_secret_value())]
         case BaseModel():
-            return [type(value).__qualname__, value.model_dump_json()]
+            return [type(value).__qualname__, stable(dict(value))]
         case list() | tuple():
             return [stable(item) for item in value]
         case set() | frozenset():

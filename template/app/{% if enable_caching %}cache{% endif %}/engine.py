@@ -9,12 +9,13 @@ slow handler that read old data therefore stores it under versions that are gone
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from app.cache.entry import Entry, decode
 from app.cache.flight import Flights
+from app.cache.journal import Journal
 from app.cache.namespaces import namespaces_of, new_token, owner_of, storage_key
 from app.cache.storage import Storage, StorageError
 from app.config import Settings
@@ -23,6 +24,7 @@ log = logging.getLogger("app.cache")
 
 # A token that expires costs a miss, never a stale read; 32 days outlive any entry.
 TOKEN_TTL = 2_764_800
+ATTEMPTS = 3  # at an invalidation, before it is left to the journal
 LEASE = 10  # seconds that other processes wait for the one that runs a handler
 
 
@@ -52,6 +54,7 @@ class Engine:
         self.secret = secret
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[Entry] = Flights()
+        self.journal = Journal(self._renew)
 
     @classmethod
     def over(cls, storage: Storage, settings: Settings) -> "Engine":
@@ -67,6 +70,8 @@ class Engine:
 
     async def lookup(self, key: str, fingerprint: str) -> Lookup:
         """Read an entry and the versions of its namespaces, in one round trip."""
+        if self.journal:
+            return Lookup(key, None, None)
         names = [self.token_key(name) for name in namespaces_of(key)]
         try:
             found = await self.storage.get_many([self.entry_key(key), *names])
@@ -107,17 +112,21 @@ class Engine:
 
     async def invalidate(self, namespaces: Iterable[str]) -> None:
         """Drop every entry below each of the namespaces; an empty one drops all."""
-        renewed = {
-            self.token_key(owner_of(name)): new_token().encode() for name in namespaces
-        }
-        if not renewed:
-            return
+        names = {owner_of(name) for name in namespaces}
+        for _ in range(ATTEMPTS):
+            if await self._renew(names):
+                return
+        self.journal.add(names)
+
+    async def _renew(self, names: Collection[str]) -> bool:
+        renewed = {self.token_key(name): new_token().encode() for name in names}
         try:
             await self.storage.put_many(renewed, TOKEN_TTL)
         except StorageError as error:
-            log.error("Cache invalidation failed for %s: %s", sorted(renewed), error)
-            return
-        log.debug("Cache invalidated: %s", ", ".join(sorted(renewed)))
+            log.error("Cache invalidation failed for %s: %s", sorted(names), error)
+            return False
+        log.debug("Cache invalidated: %s", ", ".join(sorted(names)))
+        return True
 
     def entry_key(self, key: str) -> str:
         """Return where the entry of a key is stored."""

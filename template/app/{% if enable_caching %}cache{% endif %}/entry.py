@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 
 _MAGIC = b"fastcache\x01"
+_END_OF_TIME = 1e11
 _FRAME = struct.Struct(f">{len(_MAGIC)}sIII")
 
 
@@ -21,7 +22,7 @@ class Entry:
 
     `tokens` are the versions that the entry's namespaces had before its handler ran;
     `stored_at` and `expires_at` are seconds since the epoch; `varies` holds the
-    request headers that the response's `Vary` names, with the values they had.
+    request headers that the response's `Vary` names, with digests of their values.
     """
 
     tokens: tuple[str, ...]
@@ -68,6 +69,10 @@ def decode(data: bytes | None) -> Entry | None:
         tokens, fingerprint, stored, expires, status, headers, varies = json.loads(
             about
         )
+        # The checksum keeps damage out, not a stranger's own idea of an entry.
+        "".join(text for pair in headers for text in pair).encode("latin-1")
+        if not 0 <= stored < expires < _END_OF_TIME:
+            return None
         return Entry(
             tokens=tuple(tokens),
             fingerprint=fingerprint,
@@ -78,5 +83,5 @@ def decode(data: bytes | None) -> Entry | None:
             varies=tuple((name, value) for name, value in varies),
             body=body,
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -6,9 +6,11 @@ RFC 9110 (conditional requests, section 13), RFC 9111 (request directives, secti
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+
+from starlette.datastructures import Headers
 
 from app.cache.entry import Entry
 
@@ -44,9 +46,15 @@ class Directives:
 _NONE = Directives()
 
 
-def directives_of(headers: Mapping[str, str]) -> Directives:
+def combined(headers: Headers, name: str) -> str | None:
+    """Return a field whole, however many lines it came in (RFC 9110 5.3)."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
+def directives_of(headers: Headers) -> Directives:
     """Read the request's Cache-Control, or the older Pragma where there is none."""
-    text = headers.get("cache-control")
+    text = combined(headers, "cache-control")
     if text is None:
         return _NONE if "pragma" not in headers else _pragma(headers["pragma"])
     found = {name.lower(): value.strip('"') for name, value in _DIRECTIVE.findall(text)}
@@ -64,18 +72,18 @@ def entity_tag(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def condition_status(headers: Mapping[str, str], tag: str) -> int:
+def condition_status(headers: Headers, tag: str) -> int:
     """Return the status that the request's conditions give: 200, 304 or 412."""
-    match = headers.get("if-match")
+    match = combined(headers, "if-match")
     if match is not None and not _matches(match, tag, weak=False):
         return 412
-    none_match = headers.get("if-none-match")
+    none_match = combined(headers, "if-none-match")
     if none_match is not None and _matches(none_match, tag, weak=True):
         return 304
     return 200
 
 
-def not_modified_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def not_modified_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return those of a response's headers that its 304 carries."""
     return [(name, value) for name, value in headers if name in _IN_304]
 

@@ -84,9 +84,11 @@ async def _elsewhere(namespaces: Collection[str]) -> None:
         if isinstance(backend, MemoryBackend):
             end_epoch()
         storage = storage_over(backend)
+    cache = Engine.over(storage, settings)
     try:
-        await Engine.over(storage, settings).invalidate(namespaces)
+        await cache.invalidate(namespaces)
     finally:
+        await cache.journal.close()
         if engine is None or storage is not engine.storage:
             await storage.close()
 

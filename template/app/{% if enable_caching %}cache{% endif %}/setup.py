@@ -47,11 +47,13 @@ async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None
         backend, prefix=settings.cache_prefix, expire=settings.cache_default_ttl
     )
     storage = storage_over(FastAPICache.get_backend())
-    engine.start(engine.Engine.over(storage, settings))
+    cache = engine.Engine.over(storage, settings)
+    engine.start(cache)
     try:
         yield
     finally:
         engine.start(None)
+        await cache.journal.close()
         FastAPICache.reset()
         await storage.close()
 
