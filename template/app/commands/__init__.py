@@ -21,7 +21,11 @@ from app.commands.refusals import RefusingGroup
 app = typer.Typer(
     cls=RefusingGroup,
     help="Run and look after the service.",
-    epilog="Start with: [bold]api-admin serve[/bold]",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin serve --reload        develop
+  api-admin user create --admin   add the first admin
+  api-admin db --help             see the commands of a group""",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

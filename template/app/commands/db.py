@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="db",
     help="Migrate the database, and fill it with made-up users.",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin db current
+  api-admin db upgrade
+  api-admin db revision -m "add invoices"
+  api-admin db populate 1000""",
     no_args_is_help=True,
 )
 

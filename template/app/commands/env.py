@@ -12,7 +12,12 @@ from app.commands.refusals import Refused
 
 EXAMPLE = Path(".env.example")
 
-app = typer.Typer(name="env", help="Check the settings.", no_args_is_help=True)
+app = typer.Typer(
+    name="env",
+    help="Check the settings.",
+    epilog="[bold]Example[/bold]\n\n  api-admin env check",
+    no_args_is_help=True,
+)
 
 
 @app.command(

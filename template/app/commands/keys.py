@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from app.schemas.api_key import ApiKeyCreated, ApiKeyOut
 
 app = typer.Typer(
-    name="keys", help="Create, list and revoke API keys.", no_args_is_help=True
+    name="keys",
+    help="Create, list and revoke API keys.",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin keys create ada@example.com --name "nightly report"
+  api-admin keys list ada@example.com""",
+    no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Option(help="What the key is for.")]

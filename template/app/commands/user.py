@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from app.schemas.user import UserOut
 
 app = typer.Typer(
-    name="user", help="Create and look after users.", no_args_is_help=True
+    name="user",
+    help="Create and look after users.",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin user create --admin
+  api-admin user list --search ada
+  api-admin user ban ada@example.com""",
+    no_args_is_help=True,
 )
 
 Email = Annotated[str | None, typer.Option(help="E-mail address, the login name.")]
