@@ -67,7 +67,7 @@ def send_anything(operation: Operation, headers: Headers) -> None:
 
     @given(case=operation.as_strategy())
     @settings(
-        max_examples=10,
+        max_examples=6,
         derandomize=True,
         deadline=None,
         database=None,

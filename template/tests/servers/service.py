@@ -1,12 +1,12 @@
 """The service itself, as processes of its own."""
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.config import Settings
@@ -30,13 +30,12 @@ def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
         processes.append(process)
-        url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
-        while not _answers(url):
+        while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(log.read_text())
             time.sleep(0.02)
-        return url
+        return f"http://127.0.0.1:{port}"
 
     yield run
     for process in processes:
@@ -51,8 +50,10 @@ def server(settings: Settings, run_service: Callable[..., str]) -> str:
     return run_service("--host", settings.host)
 
 
-def _answers(url: str) -> bool:
+def _answers(port: int) -> bool:
+    """Return whether somebody listens: uvicorn does when the application is ready."""
     try:
-        return httpx.get(f"{url}/livez").status_code == 200
-    except httpx.TransportError:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
         return False
+    return True
