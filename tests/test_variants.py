@@ -1,5 +1,6 @@
 """Each cache with each database: installed, checked, migrated, tested and served."""
 
+import re
 import socket
 import subprocess
 import time
@@ -14,6 +15,14 @@ from harness import VARIANTS, Project, Template, as_answers, row_id
 from serving import free_port, serving, walk
 
 Row = dict[str, Any]
+
+# All of it has to work with names like these, too.
+NAMES = {
+    "project_name": "Ann's «Käse» & Co: ${HOME} {{ x }} # 📚",
+    "project_slug": "anns-cheese",
+    "project_description": "It's 100% [cheese]: $HOME, `id`, {0}, <b>, ~ & \u4e66.",
+    "user_name": "Seán O'Brien (Ops) 📚",
+}
 
 # All tests of one variant run in one process, which installs it once.
 PARAMETERS = [
@@ -30,7 +39,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 @pytest.fixture(scope="module")
 def service(template: Template, row: Row) -> Project:
     """The variant with its own environment, in which only its dependencies are."""
-    project = template.copy(**as_answers(row))
+    project = template.copy(**as_answers(row), **NAMES)
     project.run("uv", "sync", "--quiet")
     return project
 
@@ -79,8 +88,13 @@ def test_own_tests_pass(service: Project) -> None:
     service.run("pytest", "-q", "-p", "no:cacheprovider")
 
 
-def test_env_is_complete(service: Project) -> None:
+def test_env_has_every_setting_and_no_other(service: Project) -> None:
     service.run("api-admin", "env", "check")
+    python = "from app.config import Settings; print(*Settings.model_fields)"
+    settings = service.run("python", "-c", python).upper().split()
+    for name in (".env", ".env.example"):
+        named = re.findall(r"^(\w+)=", service.text(name), re.M)
+        assert sorted(named) == sorted(settings), name
 
 
 def test_served_process_does_what_it_should(
@@ -90,6 +104,7 @@ def test_served_process_does_what_it_should(
         environment = database | address
         with serving(service, **environment) as client:
             walk(client, service, **environment)
+            assert client.get("/").json()["name"] == NAMES["project_name"]
             parts = client.get("/readyz").json()["parts"]
             assert all(part["status"] == "ok" for part in parts.values()), parts
 
