@@ -66,7 +66,7 @@ def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:
 
     async def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt:
         request = kwargs.get(own) if own else kwargs.pop(_INJECTED, None)
-        if request is not None and policy.coder is None and _serves(request, wrapper):
+        if request is not None and _serves(request, wrapper):
             return await responses.begin(policy, request, kwargs)
         return await values.begin(policy, request, args, kwargs)
 

@@ -65,7 +65,9 @@ def digest(value: object) -> str:
     """Return 96 bits of a keyed digest of a JSON value: it may be a secret."""
     engine = running()
     text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return blake2b(text, key=engine.secret if engine else b"", digest_size=12).hexdigest()
+    return blake2b(
+        text, key=engine.secret if engine else b"", digest_size=12
+    ).hexdigest()
 
 
 def stable(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.cache.ticket import Ticket
+from app.cache.ticket import Found, Ticket
 
 SCOPE_KEY = "app.cache"
 Outcome = Literal["HIT", "MISS", "BYPASS"]
@@ -22,6 +22,7 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.status: tuple[str, ...] = ()
         self.ticket: Ticket | None = None
+        self.found: Found | None = None  # a coder's value, which FastAPI sends anew
         self.open_transactions = 0
 
     def settle(self, outcome: Outcome, *status: str) -> None:

@@ -54,16 +54,30 @@ class _Call:
         )
         return identity_of(self.request) if principal is None else principal.user_id
 
-    def page(self) -> tuple[object, ...]:
+    def page(self) -> tuple[str, ...]:
         """The page's part of a key; paging may be two parameters or one object."""
         for value in (_Named(self.kwargs), *self.kwargs.values()):
             if hasattr(value, "page") and hasattr(value, "size"):
-                return ("page", value.page, "size", value.size)
+                return ("page", str(value.page), "size", str(value.size))
         return ()
 
-    def key(self, *segments: object, without: tuple[str, ...] = ()) -> str:
+    def address(self) -> str | None:
+        """Where the request was sent: an answer may hold links that begin like it."""
+        if self.request is None:
+            return None
+        scope, host = self.request.scope, self.request.headers.get("host", "")
+        return f"{scope['scheme']}://{host}{scope['path']}"
+
+    def named(self, *names: str) -> tuple[str, ...]:
+        """Those of the parameters that the call was given, so that segments name."""
+        return tuple(name for name in names if self.kwargs.get(name) is not None)
+
+    def key(
+        self, *segments: object, without: tuple[str, ...] = (), **more: object
+    ) -> str:
         """Join the namespace, the segments and the digest of all other parameters."""
         rest = {name: v for name, v in self.kwargs.items() if name not in without}
+        rest |= {f"@{name}": value for name, value in more.items()}
         parts = [segment(part) for part in segments if part != ""]
         digest = parameters_of(self.request, rest, without)
         return ":".join(part for part in (self.namespace, *parts, digest) if part)
@@ -93,15 +107,20 @@ def _builder(build: Callable[[_Call], str]) -> KeyBuilder:
 @_builder
 def default_key_builder(call: _Call) -> str:
     """Key of one principal's request: {namespace}:{function}:{principal}:{digest}."""
-    host = call.request.headers.get("host", "") if call.request else ""
     function = f"{call.func.__module__}.{call.func.__qualname__}"
-    return call.key(function, host, identity_of(call.request))
+    return call.key(function, identity_of(call.request), address=call.address())
 
 
 @_builder
 def user_scoped_key_builder(call: _Call) -> str:
-    """Key of one user's request: {namespace}:{user_id}:{func_name}."""
-    return call.key(call.user_id(), call.func.__name__, without=("user_id",))
+    """Key of one user's request: {namespace}:{user_id}:{func_name}.
+
+    Where the route has a parameter `user_id`, that is the user, and who asks is part of
+    the digest.
+    """
+    named = call.named("user_id")
+    asker = identity_of(call.request) if named else None
+    return call.key(call.user_id(), call.func.__name__, without=named, asker=asker)
 
 
 @_builder
@@ -110,7 +129,8 @@ def paginated_key_builder(call: _Call) -> str:
 
     {namespace}:{func_name}:page:{page}:size:{size}
     """
-    return call.key(call.func.__name__, *call.page(), without=("page", "size"))
+    page = call.page()
+    return call.key(call.func.__name__, *page, without=page[::2])
 
 
 @_builder
@@ -119,21 +139,22 @@ def users_list_key_builder(call: _Call) -> str:
 
     {namespace}:{user_id}:single or {namespace}:list:{func_name}:page:{page}:size:{size}
     """
-    without = ("user_id", "page", "size")
-    if call.kwargs.get("user_id") is not None:
-        return call.key(call.user_id(), "single", call.func.__name__, without=without)
-    return call.key("list", call.func.__name__, *call.page(), without=without)
+    name, page = call.func.__name__, call.page()
+    if named := call.named("user_id"):
+        return call.key(call.user_id(), "single", name, without=(*named, *page[::2]))
+    return call.key("list", name, *page, without=page[::2])
 
 
 @_builder
 def api_keys_list_key_builder(call: _Call) -> str:
     """Key of one user's API keys: {namespace}:{user_id}:{func_name}."""
-    return call.key(call.user_id(), call.func.__name__, without=("user_id",))
+    named = call.named("user_id")
+    return call.key(call.user_id(), call.func.__name__, without=named)
 
 
 @_builder
 def api_key_single_key_builder(call: _Call) -> str:
     """Key of one API key: {namespace}:{user_id}:{func_name}:{key_id}."""
     key_id = call.kwargs.get("key_id", "")
-    without = ("user_id", "key_id")
-    return call.key(call.user_id(), call.func.__name__, key_id, without=without)
+    named = call.named("user_id", "key_id")
+    return call.key(call.user_id(), call.func.__name__, key_id, without=named)

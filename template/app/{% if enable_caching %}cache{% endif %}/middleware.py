@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.cache.entry import Entry
 from app.cache.exchange import SCOPE_KEY, Exchange, current
-from app.cache.http import cache_status, condition_status, not_modified_headers
-from app.cache.responses import make_entry
+from app.cache.http import cache_status
+from app.cache.responses import MESSAGE_HEADERS, age_of, answer_to, make_entry
+from app.cache.ticket import Ticket
 
 log = logging.getLogger("app.cache")
 
@@ -35,7 +35,7 @@ class CacheMiddleware:
             return
         exchange = Exchange(scope)
         scope[SCOPE_KEY] = exchange
-        head = scope["method"] == "HEAD" and self._answers_head(scope["path"])
+        head = scope["method"] == "HEAD" and self._answers_head(scope)
         if head:
             scope["method"] = "GET"
         reset = current.set(exchange)
@@ -58,7 +58,8 @@ class CacheMiddleware:
                 elapsed,
             )
 
-    def _answers_head(self, path: str) -> bool:
+    def _answers_head(self, scope: Scope) -> bool:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
         return any(pattern.match(path) for pattern in self._head_paths)
 
 
@@ -84,7 +85,7 @@ class _Recorder:
             await self._send(message)
 
     async def _on_start(self, message: Message) -> None:
-        if self._exchange.ticket is not None:
+        if self._exchange.ticket is not None or self._exchange.found is not None:
             self._start = message
             return
         _describe(message, self._exchange)
@@ -92,58 +93,46 @@ class _Recorder:
 
     async def _on_body(self, message: Message) -> None:
         start, self._start = self._start, None
-        ticket = self._exchange.ticket
-        if start is None or ticket is None:  # pragma: no cover - for the types
+        if start is None:  # pragma: no cover - for the types
             raise RuntimeError("a body without its start")
-        entry = None
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            entry = make_entry(
-                ticket,
-                self._exchange.headers,
-                start["status"],
-                _decoded(start),
-                message.get("body", b""),
-            )
+        whole = message["type"] == "http.response.body" and not message.get("more_body")
+        exchange, entry = self._exchange, None
+        if exchange.found is not None and whole:
+            entry = exchange.found.entry
+        elif exchange.ticket is not None:
+            entry = await self._store(exchange.ticket, start, message, whole)
         if entry is not None:
-            if await ticket.engine.store(ticket.lookup.key, entry):
-                self._exchange.status += ("stored",)
             start, message = self._conditional(start, message, entry)
-        await ticket.land(entry)
-        _describe(start, self._exchange)
+        if exchange.found is not None and not exchange.found.collapsed:
+            start["headers"].append(age_of(exchange.found.entry))
+        _describe(start, exchange)
         await self._send(start)
         if self._head:
             message = {**message, "body": b""}
         await self._send(message)
 
+    async def _store(
+        self, ticket: Ticket, start: Message, message: Message, whole: bool
+    ) -> Entry | None:
+        entry = None
+        if whole:
+            body = message.get("body", b"")
+            entry = make_entry(ticket, self._exchange.headers, start, body)
+        if entry is not None and await ticket.engine.store(ticket.lookup.key, entry):
+            self._exchange.status += ("stored",)
+        await ticket.land(entry)
+        return entry
+
     def _conditional(
-        self, start: Message, body: Message, entry: Entry
+        self, start: Message, message: Message, entry: Entry
     ) -> tuple[Message, Message]:
-        headers = dict(entry.headers)
-        status = condition_status(self._exchange.headers, headers["etag"])
+        """Answer as a later hit will: with the headers of the entry."""
+        status, headers = answer_to(self._exchange.headers, entry)
         if status == 200:
-            sent = MutableHeaders(scope=start)
-            for name in ("vary", "etag", "cache-control"):
-                sent[name] = headers[name]
-            return start, body
-        kept = not_modified_headers(list(entry.headers)) if status == 304 else []
-        return (
-            {"type": "http.response.start", "status": status, "headers": encoded(kept)},
-            {"type": "http.response.body", "body": b""},
-        )
-
-
-def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI has them."""
-    return [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
-    ]
-
-
-def _decoded(start: Message) -> list[tuple[str, str]]:
-    return [
-        (name.decode("latin-1").lower(), value.decode("latin-1"))
-        for name, value in start.get("headers", ())
-    ]
+            headers += [h for h in start["headers"] if h[0].decode() in MESSAGE_HEADERS]
+            return {**start, "headers": headers}, message
+        message = {"type": "http.response.body", "body": b""}
+        return {"type": start["type"], "status": status, "headers": headers}, message
 
 
 def _describe(start: Message, exchange: Exchange) -> None:

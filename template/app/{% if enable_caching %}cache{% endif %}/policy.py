@@ -4,14 +4,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fastapi import Request
 from fastapi_cache.coder import Coder
 
 from app.cache.engine import Engine
-from app.cache.keys import KeyBuilder
+
+if TYPE_CHECKING:
+    from app.cache.keys import KeyBuilder
 
 # The functions that @cached wrapped: a route whose endpoint is one of these was made
 # from the function before it was wrapped.
@@ -25,14 +27,18 @@ class CachePolicy:
     `fingerprint` tells entries of different code apart, so that two releases can share
     one backend: it covers the function's name and, once the application has started,
     the schema of the route's response.
+    `headers` and `cookies` are the names of those that the route or its dependencies
+    declare, known from the start of the application on.
     """
 
     function: Callable[..., Any]
     expire: int | None
     namespace: str
-    key_builder: KeyBuilder
+    key_builder: "KeyBuilder"
     coder: type[Coder] | None
     fingerprint: str = field(init=False)
+    headers: frozenset[str] = frozenset()
+    cookies: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         decorated.add(self.function)
@@ -73,7 +79,7 @@ class CachePolicy:
         return engine.ttl if self.expire is None else self.expire
 
 
-def cache_policy(endpoint: Callable[..., Any]) -> CachePolicy | None:
+def cache_policy(endpoint: Callable[..., Any] | None) -> CachePolicy | None:
     """Return how an endpoint is cached, None when it is not."""
     found = getattr(endpoint, "__cache_policy__", None)
     return found if isinstance(found, CachePolicy) else None

@@ -1,19 +1,23 @@
 """Caching what a route answers: the final response, byte for byte."""
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import BackgroundTasks, Request, Response
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, StreamingResponse
+from starlette.types import Message
 
 from app.cache.attempt import Attempt
+from app.cache.digest import digest
 from app.cache.engine import running
 from app.cache.entry import Entry
 from app.cache.exchange import Exchange, exchange_of
 from app.cache.http import (
     CLIENT_POLICY,
+    combined,
     condition_status,
     directives_of,
     entity_tag,
@@ -22,27 +26,50 @@ from app.cache.http import (
 )
 from app.cache.policy import CachePolicy
 from app.cache.ticket import Found, Ticket, admit
+from app.cache.values import Decoded, encode
+
+log = logging.getLogger("app.cache")
 
 # Headers that belong to one message or to the way it travels, not to the response.
-_NOT_STORED = {"age", "cache-status", "connection", "content-length", "date"}
+MESSAGE_HEADERS = frozenset(
+    {"age", "cache-status", "connection", "content-length", "date"}
+)
 
 
 class ResponseAttempt(Attempt):
     """A handler's run; the middleware stores what it sends, and lands the ticket."""
 
-    def __init__(self, ticket: Ticket, kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, policy: CachePolicy, ticket: Ticket, kwargs: dict[str, Any]
+    ) -> None:
+        self._policy = policy
         self._ticket = ticket
         self._kwargs = kwargs
 
     async def finish(self, result: Any) -> Any:
-        tasks = (v for v in self._kwargs.values() if isinstance(v, BackgroundTasks))
-        if (
-            any(task.tasks for task in tasks)
-            or isinstance(result, FileResponse | StreamingResponse)
-            or (isinstance(result, Response) and result.background is not None)
-        ):
+        if not self._repeatable(result):
             self._ticket.storable = False
+        elif self._policy.coder is not None:
+            try:
+                self._ticket.coded = encode(self._policy, result)
+            except Exception as error:  # what a coder raises cannot be known
+                name = self._policy.function.__qualname__
+                log.warning("%s: not cached: %s", name, error)
+                self._ticket.storable = False
         return result
+
+    def _repeatable(self, result: object) -> bool:
+        """Tell whether sending the same bytes again does all that the handler did."""
+        tasks = (v for v in self._kwargs.values() if isinstance(v, BackgroundTasks))
+        if any(task.tasks for task in tasks):
+            return False
+        if not isinstance(result, Response):
+            return True
+        return (
+            result.background is None
+            and not isinstance(result, FileResponse | StreamingResponse)
+            and self._policy.coder is None
+        )
 
 
 async def begin(
@@ -57,9 +84,15 @@ async def begin(
         exchange.settle("BYPASS", "fwd=bypass")
         return Attempt()
 
+    decoded = Decoded(policy) if policy.coder else None
+
     def accepts(entry: Entry) -> bool:
-        same = all(request.headers.get(name, "") == was for name, was in entry.varies)
-        return same and directives.accepts(entry)
+        return (
+            entry.status == 200
+            and all(_selects(request.headers, *varies) for varies in entry.varies)
+            and directives.accepts(entry)
+            and (decoded is None or decoded(entry))
+        )
 
     key = await policy.key(request, (), kwargs)
     found = await admit(
@@ -71,67 +104,85 @@ async def begin(
         storable=not exchange.open_transactions,
     )
     if isinstance(found, Found):
-        return Attempt.of(_replay(request, exchange, found))
+        _describe(exchange, found)
+        if decoded is None:
+            return Attempt.of(_replay(request, found))
+        exchange.found = found
+        return Attempt.of(decoded.value)
     if directives.only_if_cached:
-        await found.land(None)
-        exchange.settle("MISS", "fwd=miss")
+        await found.land(None, abandoned=True)
+        exchange.settle("MISS", "detail=only-if-cached")
         return Attempt.of(Response(status_code=504))  # RFC 9111 5.2.1.7
     exchange.ticket = found
     exchange.settle("MISS", "fwd=request" if directives.no_cache else "fwd=miss")
-    return ResponseAttempt(found, kwargs)
+    return ResponseAttempt(policy, found, kwargs)
 
 
 def make_entry(
-    ticket: Ticket,
-    request: Headers,
-    status: int,
-    headers: Iterable[tuple[str, str]],
-    body: bytes,
+    ticket: Ticket, request: Headers, start: Message, body: bytes
 ) -> Entry | None:
     """Return the entry of a complete response, or None when it must not be stored.
 
     RFC 9111 3: only what every later request for this key may be given.
     """
-    kept = [(name, value) for name, value in headers if name not in _NOT_STORED]
-    own = dict(kept)
-    vary = own.get("vary", "")
+    own = Headers(raw=[(name.lower(), value) for name, value in start["headers"]])
+    vary = combined(own, "vary") or ""
     if (
-        status != 200
+        start["status"] != 200
         or "set-cookie" in own
-        or "no-store" in own.get("cache-control", "").lower()
+        or "no-store" in (combined(own, "cache-control") or "").lower()
         or "*" in vary
     ):
         return None
-    kept = [(name, value) for name, value in kept if name != "vary"]
+    left_out = MESSAGE_HEADERS | {"vary"}
+    kept = [(name, value) for name, value in own.items() if name not in left_out]
     kept.append(("vary", with_vary(vary)))
     if "etag" not in own:
         kept.append(("etag", entity_tag(body)))
     if "cache-control" not in own:
         kept.append(("cache-control", CLIENT_POLICY))
     named = [name.strip().lower() for name in vary.split(",")]
-    varies = tuple((name, request.get(name, "")) for name in named if name)
-    return ticket.entry(body, status, tuple(kept), varies)
+    varies = tuple((name, digest(request.getlist(name))) for name in named if name)
+    return ticket.entry(body, start["status"], tuple(kept), varies)
 
 
-def _replay(request: Request, exchange: Exchange, found: Found) -> Response:
-    entry, now = found.entry, time.time()
-    headers = list(entry.headers)
-    status = condition_status(request.headers, dict(headers)["etag"])
+def _selects(request: Headers, name: str, was: str) -> bool:
+    return digest(request.getlist(name)) == was
+
+
+def _describe(exchange: Exchange, found: Found) -> None:
     if found.collapsed:
         exchange.settle("MISS", "fwd=miss", "collapsed")
     else:
-        exchange.settle("HIT", "hit", f"ttl={max(0, int(entry.expires_at - now))}")
-    body = entry.body if status == 200 else b""
-    response = Response(body, entry.status if status == 200 else status)
+        remaining = max(0, int(found.entry.expires_at - time.time()))
+        exchange.settle("HIT", "hit", f"ttl={remaining}")
+
+
+def _replay(request: Request, found: Found) -> Response:
+    status, headers = answer_to(request.headers, found.entry)
+    body = found.entry.body if status == 200 else b""
+    response = Response(body, status)
+    if status != 304:
+        headers.append((b"content-length", b"%d" % len(body)))
+    if not found.collapsed:
+        headers.append(age_of(found.entry))
+    response.raw_headers = headers
+    return response
+
+
+def answer_to(request: Headers, entry: Entry) -> tuple[int, list[tuple[bytes, bytes]]]:
+    """Return the status and the headers with which an entry answers a request."""
+    status = condition_status(request, dict(entry.headers).get("etag", ""))
+    headers: Sequence[tuple[str, str]] = entry.headers
     if status == 304:
         headers = not_modified_headers(headers)
     elif status == 412:
-        headers = []
-    if status != 304:
-        headers.append(("content-length", str(len(body))))
-    if not found.collapsed:
-        headers.append(("age", str(max(0, int(now - entry.stored_at)))))
-    response.raw_headers = [
+        headers = ()
+    return status, [
         (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
     ]
-    return response
+
+
+def age_of(entry: Entry) -> tuple[bytes, bytes]:
+    """Return the header that says for how many seconds an entry has been stored."""
+    return b"age", b"%d" % max(0, time.time() - entry.stored_at)

@@ -110,6 +110,9 @@ def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
                 "is: add `user: User = Depends(AuthManager())`."
             )
         policy.set_schema(_schema(route))
+        needed = list(_all(route.dependant))
+        policy.headers |= {p.alias for d in needed for p in d.header_params}
+        policy.cookies |= {p.alias for d in needed for p in d.cookie_params}
         if "HEAD" not in methods:
             paths.append(route.path_regex)
     return paths

@@ -36,6 +36,7 @@ class Ticket:
     expire: int
     fingerprint: str
     storable: bool = True
+    coded: bytes | None = None  # what a coder stores in place of the response's body
     flight: Flight[Entry] | None = None
     lease: str | None = None
     owner: bytes = field(default_factory=lambda: secrets.token_bytes(12))
@@ -50,7 +51,8 @@ class Ticket:
         """Return the entry to store, None when nothing may be stored."""
         if not self.storable or self.lookup.tokens is None:
             return None
-        if len(body) > self.engine.max_body:
+        stored = body if self.coded is None else self.coded
+        if len(stored) > self.engine.max_body:
             return None
         now = time.time()
         return Entry(
@@ -61,7 +63,7 @@ class Ticket:
             status=status,
             headers=headers,
             varies=varies,
-            body=body,
+            body=stored,
         )
 
     async def land(self, entry: Entry | None, *, abandoned: bool = False) -> None:
@@ -115,10 +117,14 @@ async def admit(
 async def _lead_cluster(
     ticket: Ticket, accepts: Callable[[Entry], bool]
 ) -> Found | Ticket:
-    """Wait while another process runs the handler, for one lease at most."""
+    """Wait while another process runs the handler.
+
+    The lease of one that was killed runs out. Another process takes it then, and the
+    rest wait for that one, but for no third.
+    """
     engine, lookup = ticket.engine, ticket.lookup
     lease = f"{engine.prefix}:lease:{_digest(_run(lookup))}"
-    give_up = time.monotonic() + LEASE
+    give_up = time.monotonic() + 2 * LEASE
     pause = 0.005
     try:
         while time.monotonic() < give_up:

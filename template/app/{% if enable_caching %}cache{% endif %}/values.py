@@ -18,7 +18,7 @@ from app.cache.entry import Entry
 from app.cache.exchange import current
 from app.cache.keys import default_key_builder
 from app.cache.policy import CachePolicy
-from app.cache.ticket import Found, Ticket, admit
+from app.cache.ticket import Ticket, admit
 
 log = logging.getLogger("app.cache")
 
@@ -35,7 +35,7 @@ class ValueAttempt(Attempt):
     async def finish(self, result: Any) -> Any:
         entry = None
         try:
-            entry = self._ticket.entry(_encode(self._policy, result))
+            entry = self._ticket.entry(encode(self._policy, result))
             if entry is not None:
                 await self._ticket.engine.store(self._ticket.lookup.key, entry)
         except ValueError as error:  # the value is not of the type that it should be
@@ -66,25 +66,22 @@ async def begin(
     given = _named(policy.function, args, kwargs)
     if policy.key_builder is default_key_builder and not _tells_all(policy, given):
         return Attempt()
-    decoded = _Decoded(policy)
+    decoded = Decoded(policy)
     reading = exchange is not None and exchange.open_transactions > 0
     found = await admit(
         engine,
         policy,
         await policy.key(request, args, given),
-        decoded,
+        lambda entry: entry.status == 0 and decoded(entry),
         fresh=False,
         storable=not (reading or any(_in_transaction(v) for v in given.values())),
     )
-    hit = isinstance(found, Found)
-    if exchange is not None and request is not None and policy.coder is not None:
-        exchange.settle("HIT" if hit else "MISS", "hit" if hit else "fwd=miss")
     if isinstance(found, Ticket):
         return ValueAttempt(policy, found)
     return Attempt.of(decoded.value)
 
 
-class _Decoded:
+class Decoded:
     """Takes an entry if its value can be read, and keeps the value."""
 
     def __init__(self, policy: CachePolicy) -> None:
@@ -142,7 +139,8 @@ def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:
     return TypeAdapter(hints["return"])
 
 
-def _encode(policy: CachePolicy, value: object) -> bytes:
+def encode(policy: CachePolicy, value: object) -> bytes:
+    """Return what is stored of a value."""
     if policy.coder is not None:
         encoded: bytes = policy.coder.encode(value)
         return encoded
