@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.dependencies.models import Dependant
 
+    from app.cache import CachePolicy
     from app.managers.auth import AuthManager
 
 app = typer.Typer()
 
 
 class RouteInfo(NamedTuple):
-    """One row of the table."""
+    """One row of the table, and what only the JSON has room for."""
 
     method: str
     path: str
     auth: str
     scopes: list[str]
     cache: str
+    key_builder: str
 
 
 @app.command(
@@ -51,24 +53,30 @@ def routes(
     elif not rows:
         say(f"No path has {text!r}; see all of them with: api-admin routes")
     else:
-        print_table(["Method", "Path", "Auth", "Scopes", "Cache"], rows)
+        print_table(
+            ["Method", "Path", "Auth", "Scopes", "Cache"], (row[:5] for row in rows)
+        )
 
 
 def describe(service: FastAPI) -> Iterator[RouteInfo]:
     """Walk the routes of the app, in the order in which they match."""
     from fastapi.routing import APIRoute, iter_route_contexts
 
+    from app.cache import cache_policy
+
     for route in iter_route_contexts(service.routes):
         if not isinstance(route.original_route, APIRoute):
             continue
         guard = find_guard(route.dependant)
+        policy = cache_policy(route.original_route.endpoint)
         for method in sorted(route.methods or ()):
             yield RouteInfo(
                 method=method,
                 path=route.path or "",
                 auth=who(guard),
                 scopes=needed_scopes(guard),
-                cache=cache_text(route.original_route.endpoint),
+                cache=cache_text(policy),
+                key_builder=(policy.key_builder_name or "") if policy else "",
             )
 
 
@@ -102,12 +110,9 @@ def needed_scopes(guard: AuthManager | None) -> list[str]:
     return [*own, *guard.scopes]
 
 
-def cache_text(endpoint: Callable[..., object]) -> str:
-    """In which namespace, by which key builder and how long an answer is cached."""
-    from app.cache import cache_policy
-
-    policy = cache_policy(endpoint)
+def cache_text(policy: CachePolicy | None) -> str:
+    """In which namespace and how long an answer is cached."""
     if policy is None:
         return ""
     lives = "default TTL" if policy.expire is None else f"{policy.expire} s"
-    return ", ".join(filter(None, (policy.namespace, policy.key_builder_name, lives)))
+    return f"{policy.namespace}, {lives}" if policy.namespace else lives

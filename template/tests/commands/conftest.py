@@ -16,7 +16,7 @@ class Run(Protocol):
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     for variable in ("COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
 
