@@ -1,12 +1,13 @@
 """What a client was told is stored: the commit comes before the answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.types import Message, Receive, Scope, Send
@@ -149,20 +150,36 @@ async def test_a_write_whose_commit_fails_is_no_success(
     watched: httpx.AsyncClient,
     witness: Witness,
     request_for: Any,
-    database: Database,
 ) -> None:
     arguments = request_for(name)
     before = await witness.look()
-
-    @event.listens_for(database.engine.sync_engine, "commit")
-    def fail(_: Connection) -> None:
-        raise failure
-
-    response = await watched.request(**arguments)
+    with failing_commits(failure):
+        response = await watched.request(**arguments)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "bug" not in response.text
     assert await witness.look() == before
+
+
+@contextmanager
+def failing_commits(failure: Exception) -> Iterator[None]:
+    """Let the commits of transactions that wrote something fail."""
+
+    def note(connection: Connection, _: object, statement: str, *__: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            connection.info["wrote"] = True
+
+    def fail(connection: Connection) -> None:
+        if connection.info.pop("wrote", False):
+            raise failure
+
+    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "commit", fail)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "commit", fail)
 
 
 async def test_another_process_sees_it_at_once(

@@ -11,7 +11,7 @@ from app import logs
 
 
 @pytest.fixture(autouse=True)
-def speaking(caplog: pytest.LogCaptureFixture, app: FastAPI) -> None:  # noqa: ARG001
+def speaking(caplog: pytest.LogCaptureFixture, app: FastAPI) -> None:
     caplog.set_level(logging.INFO, logs.REQUESTS.name)
 
 

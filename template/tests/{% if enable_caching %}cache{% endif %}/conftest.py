@@ -12,10 +12,11 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from app.cache import setup
+from app.cache.storage import PlainStorage
 from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
-from tests.cache.each import OWN, opener
+from tests.cache.each import OWN, close_stock, opener
 
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -25,6 +26,7 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Let the cache of applications that start later run on one of the storages."""
     name: str = request.param
     monkeypatch.setattr(setup, "open_backend", opener(name))
+    monkeypatch.setattr(PlainStorage, "close", close_stock)
     return name
 
 
