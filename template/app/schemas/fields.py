@@ -41,9 +41,13 @@ Name = Annotated[
     AfterValidator(_storable),
 ]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
-NewPassword = Annotated[Text, Field(min_length=8, max_length=128)]
+NewPassword = Annotated[
+    str, StringConstraints(min_length=8, max_length=128), AfterValidator(_storable)
+]
 """`PASSWORD_MIN_LENGTH`, which the user manager enforces, may ask for more than 8."""
-Password = Annotated[Text, Field(min_length=1, max_length=128)]
+Password = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_storable)
+]
 Expiry = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A moment to come. It has to name its offset: a naive time is nobody's time."""
 
