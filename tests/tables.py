@@ -143,10 +143,11 @@ def routes(facts: Facts) -> str:
             each["auth"],
             " ".join(f"`{scope}`" for scope in each["scopes"]),
             each["cache"],
+            f"`{each['key_builder']}`" if each["key_builder"] else "",
         )
         for each in facts.routes
     ]
-    return table(("route", "who", "scopes", "cached"), rows)
+    return table(("route", "who", "scopes", "cached", "key builder"), rows)
 
 
 def _one_line(text: str) -> str:
