@@ -9,7 +9,14 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from typing import Any
@@ -136,7 +143,9 @@ class Interleavings(RuleBasedStateMachine):
         self._start(worker, self._read(how), steps)
 
     @precondition(lambda self: len(self.world.schedule.waiting) < 5)
-    @rule(worker=WORKERS, namespace=st.sampled_from(["item:{}", "item", ""]), steps=STEPS)
+    @rule(
+        worker=WORKERS, namespace=st.sampled_from(["item:{}", "item", ""]), steps=STEPS
+    )
     def write_commits(
         self, worker: int = 0, namespace: str = "item:{}", steps: int = 0
     ) -> None:
@@ -252,11 +261,11 @@ async def _another(first: engine.Engine, settings: Settings) -> engine.Engine:
     return engine.Engine.over(first.storage, settings)
 
 
-def _one(_: Any, namespace: str, *, kwargs: dict[str, Any], **__: Any) -> str:
+def _one(_: Any, namespace: str = "", *, kwargs: dict[str, Any], **__: Any) -> str:
     return f"{namespace}:{kwargs['key']}:one"
 
 
-def _value(_: Any, namespace: str, *, kwargs: dict[str, Any], **__: Any) -> str:
+def _value(_: Any, namespace: str = "", *, kwargs: dict[str, Any], **__: Any) -> str:
     return f"{namespace}:{kwargs['key']}:value"
 
 
@@ -272,8 +281,13 @@ def _running(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def explore(world: World, phases: Collection[Phase] = tuple(Phase)) -> None:
     """Look for a stale read in many interleavings, the same ones each time."""
+
+    class InThisWorld(Interleavings):
+        def __init__(self) -> None:
+            super().__init__(world)
+
     run_state_machine_as_test(
-        lambda: Interleavings(world),
+        InThisWorld,
         settings=hypothesis.settings(
             max_examples=EXAMPLES,
             stateful_step_count=30,
