@@ -24,7 +24,7 @@ from app.managers.tokens import signing_key
 from app.models import ApiKey, AuthSession, Role, User
 from tests.people import Headers, MakeKey, MakeUser, Person
 
-USER_SCOPES = {"profile:read", "profile:write", "keys:read", "keys:write"}
+USER_SCOPES = frozenset({"profile:read", "profile:write", "keys:read", "keys:write"})
 ADMIN_SCOPES = USER_SCOPES | {"users:read", "users:write"}
 
 # A row that is not there: what gets past the door ends here and changes nothing.
@@ -116,6 +116,8 @@ async def callers(
 ) -> list[Caller]:
     other, banned = await make_user(), await make_user()
     loser, deleted = await make_user(), await make_user()
+    demoted = await make_user(Role.admin)
+    demoted_key = await make_key(demoted, *ADMIN_SCOPES)
     keys = {name: await make_key(user) for name in ("expired", "inactive", "good")}
     banned_key, deleted_key = await make_key(banned), await make_key(deleted)
     past = utc_now() - timedelta(seconds=1)
@@ -123,6 +125,7 @@ async def callers(
     async with database.session() as session:
         for statement in (
             update(User).where(User.id == banned.id).values(banned=True),
+            update(User).where(User.id == demoted.id).values(role=Role.user),
             delete(User).where(User.id == deleted.id),
             delete(AuthSession).where(AuthSession.user_id == loser.id),
             update(ApiKey)
@@ -132,16 +135,20 @@ async def callers(
         ):
             await session.execute(statement)
     return [
-        Caller("user", user.headers, None, user.id, Role.user, frozenset(USER_SCOPES)),
-        Caller("other", other.headers, None, other.id, scopes=frozenset(USER_SCOPES)),
-        Caller(
-            "admin", admin.headers, None, admin.id, Role.admin, frozenset(ADMIN_SCOPES)
-        ),
+        Caller("user", user.headers, None, user.id, Role.user, USER_SCOPES),
+        Caller("other", other.headers, None, other.id, scopes=USER_SCOPES),
+        Caller("admin", admin.headers, None, admin.id, Role.admin, ADMIN_SCOPES),
         *[await key_caller(make_key, user, Role.user, scope) for scope in USER_SCOPES],
         *[
             await key_caller(make_key, admin, Role.admin, scope)
             for scope in ADMIN_SCOPES
         ],
+        Caller("demoted", demoted.headers, None, demoted.id, scopes=USER_SCOPES),
+        Caller(
+            *("demoted by key", demoted_key, None, demoted.id),
+            scopes=USER_SCOPES,
+            key=True,
+        ),
         Caller("anonymous", {}, 401),
         Caller("banned", banned.headers, 403),
         Caller("banned by key", banned_key, 403),
