@@ -15,6 +15,7 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "POSTGRES_")
 # Settings of parts that this service may have been rendered without.
 PARTS = {
     "REDIS_": "-d enable_caching=true -d cache_backend=redis",
+    "CACHE_TIMEOUT": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_": "-d enable_caching=true",
 }
 SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED")
@@ -48,16 +49,24 @@ def read_env_file(path: Path) -> dict[str, str | None]:
 
 
 def name_problems(
-    in_file: Mapping[str, str | None], environment: Mapping[str, str]
+    in_file: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    *,
+    leftovers: bool = True,
 ) -> list[str]:
     """Return one line for every name that is no setting.
+
+    `leftovers` also counts what a part that is gone has left behind, though it does
+    nothing: a service whose cache was switched has to start with its old file.
 
     In the environment, which is shared with others, only a switch counts that turns on
     a part that is not there.
     """
-    lines = [_problem(name, value) for name, value in in_file.items()]
+    lines = [_problem(name, value, leftovers) for name, value in in_file.items()]
     lines += [
-        _problem(name, environment[name]) for name in SWITCHES if name in environment
+        _problem(name, environment[name], leftovers)
+        for name in SWITCHES
+        if name in environment
     ]
     return list(dict.fromkeys(line for line in lines if line))
 
@@ -67,7 +76,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(names), 1, 0.75)), None)
 
 
-def _problem(name: str, value: str | None) -> str | None:
+def _problem(name: str, value: str | None, leftovers: bool) -> str | None:
     known = setting_names()
     upper = name.upper()
     if upper in known or upper == "ENV_FILE" or upper.startswith(FOREIGN_PREFIXES):
@@ -75,11 +84,13 @@ def _problem(name: str, value: str | None) -> str | None:
     meant = nearest(upper, known)
     for prefix, answers in PARTS.items():
         if upper.startswith(prefix) and not any(it.startswith(prefix) for it in known):
-            if upper in SWITCHES and (value or "").lower() in OFF:
+            on = upper in SWITCHES and (value or "").lower() not in OFF
+            if not on and (upper in SWITCHES or not leftovers):
                 return None
             return (
                 f"{name} belongs to a part that this service was rendered without;"
-                f" add it with: copier update {answers} --vcs-ref=:current:"
+                " remove it, or add the part with:"
+                f" copier update {answers} --vcs-ref=:current:"
             )
     hint = f"did you mean {meant}?" if meant else "see .env.example for the settings"
     return f"{name} is no setting: {hint}"

@@ -26,7 +26,7 @@ def get_settings() -> Settings:
     """
     path = env_path()
     in_file = read_env_file(path) if path else {}
-    if problems := name_problems(in_file, os.environ):
+    if problems := name_problems(in_file, os.environ, leftovers=False):
         raise StartupError("; ".join(problems))
     try:
         return Settings(**_values(in_file))

@@ -48,6 +48,11 @@ class TestPartsThatAreNotThere:
         (line,) = name_problems({}, {"MAIL_ENABLED": "true"})
         assert line.startswith("MAIL_ENABLED belongs to a part")
 
+    def test_leave_settings_behind_that_stop_nothing(self) -> None:
+        assert name_problems({"MAIL_HOST": "mx"}, {}, leftovers=False) == []
+        switch = {"MAIL_ENABLED": "true"}
+        assert len(name_problems(switch, {}, leftovers=False)) == 1
+
     def test_may_be_off(self) -> None:
         switch = {"MAIL_ENABLED": "false"}
         assert name_problems(switch, switch) == []
