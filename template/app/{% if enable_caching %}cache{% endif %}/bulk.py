@@ -7,57 +7,105 @@ another number of rows, others came in between, and the wider namespace is touch
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Delete, Insert, Result, Update, select
+from sqlalchemy import BindParameter, Delete, Insert, Result, Update, select, tuple_
 from sqlalchemy.orm import Mapper, ORMExecuteState
 
-from app.cache.rules import Rule, cascaded, cascaded_fields, rules_of
+from app.cache.rules import cascaded, cascaded_fields, mapper_of, rules_of
 
 _MOST_ROWS = 1000  # that are told apart; more touch the wider namespace
+_UNKNOWN = object()
+
+Row = dict[str, Any]
 
 
 def run_bulk(state: ORMExecuteState, touched: set[str]) -> Result[Any] | None:
     """Run a bulk statement and note what it touches; None for any other statement."""
-    mapper, statement = state.bind_mapper, state.statement
-    if mapper is None or not isinstance(statement, Insert | Update | Delete):
+    statement = state.statement
+    if not isinstance(statement, Insert | Update | Delete):
+        return None
+    mapper = state.bind_mapper or mapper_of(statement.table)
+    if mapper is None:
         return None
     if isinstance(statement, Insert):
-        rows = list(_inserted(state, statement))
+        rows = list(_inserted(mapper, statement, state.parameters))
         touched |= {rule.namespace(row) for rule in rules_of(mapper) for row in rows}
         return None
-    changed = _changed(state, statement)
-    rules = [r for r in rules_of(mapper) if not (changed and r.ignores(changed))]
+    changes = _changes(mapper, statement, state.parameters)
+    rules = [r for r in rules_of(mapper) if not (changes and r.ignores(changes))]
     fields = set().union(*(rule.fields for rule in rules))
     if isinstance(statement, Delete):
         fields |= cascaded_fields(mapper)
     if not rules and not fields:
         return None
-    affected: list[Mapping[str, Any]] = [
-        *_affected(state, mapper, statement, sorted(fields))
-    ]
+    affected = list(_affected(state, mapper, statement, sorted(fields)))
     result = state.invoke_statement()
-    if getattr(result, "rowcount", -1) != len(affected):
+    many = isinstance(state.parameters, list | tuple)  # by primary keys, not counted
+    if not many and getattr(result, "rowcount", -1) != len(affected):
         affected = [{}]
     for row in affected:
-        touched |= {rule.namespace(row) for rule in rules}
+        for values in (row, _after(row, changes)):
+            touched |= {rule.namespace(values) for rule in rules}
         if isinstance(statement, Delete):
             touched |= cascaded(mapper, row)
-    touched |= _moved(rules, changed)
     return result
 
 
-def _inserted(state: ORMExecuteState, statement: Insert) -> Iterator[Mapping[str, Any]]:
-    given = state.parameters or statement.compile().params
+def _inserted(mapper: Mapper[Any], statement: Insert, parameters: Any) -> Iterator[Row]:
+    # There is no public way to ask a statement for its values.
+    several = getattr(statement, "_multi_values", None)
+    upsert = getattr(statement, "_post_values_clause", None) is not None
+    if upsert or several or statement.select is not None:
+        yield {}
+        return
+    given = parameters or [{}]
     for row in [given] if isinstance(given, Mapping) else given:
-        yield {name: value for name, value in row.items() if value is not None}
+        values = _literals(mapper, statement) | _named(mapper, row)
+        yield {
+            name: value
+            for name, value in values.items()
+            if value is not None and value is not _UNKNOWN
+        }
 
 
-def _changed(state: ORMExecuteState, statement: Update | Delete) -> set[str]:
-    """Return the attributes that an UPDATE sets; none when that cannot be told."""
-    if isinstance(statement, Delete) or state.parameters:
-        return set()
-    # There is no public way to ask an Update for its columns.
+def _changes(mapper: Mapper[Any], statement: Update | Delete, parameters: Any) -> Row:
+    """Return what an UPDATE sets; the values that only the database knows unnamed."""
+    if isinstance(statement, Delete):
+        return {}
+    changes = _literals(mapper, statement)
+    if isinstance(parameters, list | tuple):
+        keys = {mapper.get_property_by_column(c).key for c in mapper.primary_key}
+        names = {name for row in parameters for name in _named(mapper, row)}
+        changes |= dict.fromkeys(names - keys, _UNKNOWN)
+    return changes
+
+
+def _literals(mapper: Mapper[Any], statement: Insert | Update) -> Row:
     values: Mapping[Any, Any] = getattr(statement, "_values", None) or {}
-    return {getattr(column, "key", column) for column in values}
+    return {
+        _name(mapper, column): (
+            value.value
+            if isinstance(value, BindParameter) and not value.required
+            else _UNKNOWN
+        )
+        for column, value in values.items()
+    }
+
+
+def _named(mapper: Mapper[Any], row: Mapping[Any, Any]) -> Row:
+    return {_name(mapper, name): value for name, value in row.items()}
+
+
+def _name(mapper: Mapper[Any], column: Any) -> str:
+    """Return the attribute that a statement's column, or its name, stands for."""
+    key: str = getattr(column, "key", column)
+    if key not in mapper.attrs and key in mapper.local_table.c:
+        return mapper.get_property_by_column(mapper.local_table.c[key]).key
+    return key
+
+
+def _after(row: Row, changes: Row) -> Row:
+    values = row | changes
+    return {name: value for name, value in values.items() if value is not _UNKNOWN}
 
 
 def _affected(
@@ -65,17 +113,26 @@ def _affected(
     mapper: Mapper[Any],
     statement: Update | Delete,
     fields: list[str],
-) -> list[dict[str, Any]]:
-    if isinstance(state.parameters, list | tuple):
-        return [dict(row) for row in state.parameters]  # an UPDATE by primary keys
+) -> Iterator[Row]:
     columns = [mapper.attrs[name].class_attribute for name in fields]
     query = select(*(columns or mapper.primary_key)).limit(_MOST_ROWS + 1)
-    if statement.whereclause is not None:
+    parameters: Any = state.parameters
+    if isinstance(parameters, list | tuple):
+        if len(parameters) > _MOST_ROWS:
+            yield {}
+            return
+        query = query.where(_has_primary_key(mapper, parameters))
+        parameters = None
+    elif statement.whereclause is not None:
         query = query.where(statement.whereclause)
-    rows = state.session.execute(query.with_for_update(), state.parameters).all()
-    return [dict(zip(fields, row, strict=False)) for row in rows]
+    for row in state.session.execute(query.with_for_update(), parameters):
+        yield dict(zip(fields, row, strict=False))
 
 
-def _moved(rules: list[Rule], changed: set[str]) -> set[str]:
-    """Return where rows have gone whose namespace the UPDATE itself changes."""
-    return {rule.namespace({}) for rule in rules if rule.fields & changed}
+def _has_primary_key(mapper: Mapper[Any], rows: list[Row]) -> Any:
+    keys = mapper.primary_key
+    names = [mapper.get_property_by_column(column).key for column in keys]
+    found = [tuple(_named(mapper, row)[name] for name in names) for row in rows]
+    if len(keys) == 1:
+        return keys[0].in_([key for (key,) in found])
+    return tuple_(*keys).in_(found)

@@ -24,6 +24,7 @@ from app.cache.rules import cascaded, rules_of
 
 _PENDING = "cache_pending"
 _EXCHANGE = "cache_exchange"
+_COMMITTING = "cache_committing"
 
 
 def watch_commits(
@@ -44,6 +45,7 @@ def watch_commits(
     event.listen(
         target, "do_orm_execute", lambda state: run_bulk(state, _pending(state.session))
     )
+    event.listen(target, "before_commit", _note_commit)
     event.listen(target, "after_soft_rollback", _forget)
     event.listen(target, "after_commit", _invalidate)
     event.listen(target, "after_transaction_end", _note_end)
@@ -59,22 +61,27 @@ def _pending(session: Session) -> set[str]:
 
 def _collect(session: Session, _: UOWTransaction) -> None:
     found: set[str] = set()
-    for instance in session.new:
-        state = inspect(instance)
-        found.update(r.namespace(state.dict) for r in rules_of(state.mapper))
     for instance in session.dirty:
         found |= _changed(inspect(instance))
+    for instance in (*session.new, *session.deleted):
+        state = inspect(instance)
+        found.update(r.namespace(_values(state)) for r in rules_of(state.mapper))
     for instance in session.deleted:
         state = inspect(instance)
-        found.update(r.namespace(state.dict) for r in rules_of(state.mapper))
-        found |= cascaded(state.mapper, state.dict)
+        found |= cascaded(state.mapper, _values(state))
     if found:
         _pending(session).update(found)
 
 
+def _values(state: InstanceState[Any]) -> dict[str, Any]:
+    """Return what is known of a row without asking for it."""
+    keys = [state.mapper.get_property_by_column(c).key for c in state.mapper.primary_key]
+    return dict(zip(keys, state.identity or (), strict=False)) | state.dict
+
+
 def _changed(state: InstanceState[Any]) -> set[str]:
     """Return what a changed row touches, under its old values and its new ones."""
-    before = dict(state.dict)
+    before, after = _values(state), _values(state)
     changed = set()
     for attribute in state.mapper.column_attrs:
         history = state.attrs[attribute.key].history
@@ -89,11 +96,19 @@ def _changed(state: InstanceState[Any]) -> set[str]:
         rule.namespace(values)
         for rule in rules_of(state.mapper)
         if not rule.ignores(changed)
-        for values in (before, state.dict)
+        for values in (before, after)
     }
 
 
+def _note_commit(session: Session) -> None:
+    if not session.in_nested_transaction():
+        session.info[_COMMITTING] = True
+
+
 def _forget(session: Session, ended: SessionTransaction) -> None:
+    if ended.parent is None:
+        return
+    session.info.pop(_COMMITTING, None)  # it was a flush of the commit that failed
     pending = session.info.get(_PENDING, {})
     for transaction in list(pending):
         level = transaction
@@ -125,6 +140,9 @@ def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
 def _note_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is not None:
         return
+    if session.info.pop(_COMMITTING, False):
+        _invalidate(session)  # a COMMIT without an answer may have been carried out
+    session.info.pop(_PENDING, None)
     exchange: Exchange | None = session.info.pop(_EXCHANGE, None)
     if exchange is not None:
         exchange.open_transactions -= 1

@@ -61,40 +61,55 @@ def rules_of(mapper: Mapper[Any]) -> list[Rule]:
     return [rule for m in mapper.iterate_to_root() for rule in _rules.get(m.class_, ())]
 
 
-def cascaded(mapper: Mapper[Any], values: Mapping[str, Any]) -> set[str]:
+def mapper_of(table: object) -> Mapper[Any] | None:
+    """Return the mapper of the ruled model that is stored in a table."""
+    mappers: list[Mapper[Any]] = [inspect(model) for model in _rules]
+    return next((m for m in mappers if m.local_table is table), None)
+
+
+def cascaded(
+    mapper: Mapper[Any],
+    values: Mapping[str, Any],
+    above: frozenset[Mapper[Any]] = frozenset(),
+) -> set[str]:
     """Return what the database touches by itself when it deletes a row.
 
-    That is what the rows touch whose foreign keys cascade, or are set to NULL.
+    That is what the rows touch whose foreign keys cascade, or are set to NULL, and
+    those that refer to them in turn.
     """
     found: set[str] = set()
-    for model, pairs in _dependents(mapper):
+    for dependent, pairs, deletes in _dependents(mapper):
         known = {ours: values[theirs] for ours, theirs in pairs if theirs in values}
-        found.update(rule.namespace(known) for rule in _rules[model])
+        found.update(rule.namespace(known) for rule in rules_of(dependent))
+        if deletes and dependent not in above:
+            found |= cascaded(dependent, known, above | {mapper, dependent})
     return found
 
 
 def cascaded_fields(mapper: Mapper[Any]) -> set[str]:
     """Return the attributes of a row that `cascaded` has use for."""
-    return {theirs for _, pairs in _dependents(mapper) for _, theirs in pairs}
+    return {theirs for _, pairs, _ in _dependents(mapper) for _, theirs in pairs}
 
 
-def _dependents(mapper: Mapper[Any]) -> Iterator[tuple[type, list[tuple[str, str]]]]:
-    """Yield each ruled model that refers to this one, with the attributes that match.
+def _dependents(
+    mapper: Mapper[Any],
+) -> Iterator[tuple[Mapper[Any], list[tuple[str, str]], bool]]:
+    """Yield each model that refers to this one, and the attributes that match.
 
-    First the attribute of the referring model, then that of the one referred to.
+    First the attribute of the referring model, then that of the one referred to. Last
+    comes whether its rows are deleted with the row that they refer to.
     """
-    for model in _rules:
-        dependent: Mapper[Any] = inspect(model)
-        for table in dependent.tables:
-            for key in getattr(table, "foreign_key_constraints", ()):
-                if key.ondelete and key.referred_table in mapper.tables:
-                    yield (
-                        model,
-                        [
-                            (
-                                dependent.get_property_by_column(link.parent).key,
-                                mapper.get_property_by_column(link.column).key,
-                            )
-                            for link in key.elements
-                        ],
-                    )
+    for dependent in mapper.registry.mappers:
+        for key in getattr(dependent.local_table, "foreign_key_constraints", ()):
+            if key.ondelete and key.referred_table in mapper.tables:
+                yield (
+                    dependent,
+                    [
+                        (
+                            dependent.get_property_by_column(link.parent).key,
+                            mapper.get_property_by_column(link.column).key,
+                        )
+                        for link in key.elements
+                    ],
+                    key.ondelete.upper() == "CASCADE",
+                )

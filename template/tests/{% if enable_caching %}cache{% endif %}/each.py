@@ -20,6 +20,7 @@ Opener = Callable[[Settings], Awaitable[Backend]]
 ALL = [module.name for module in iter_modules(storages.__path__)]
 STOCK = [name for name in ALL if name.startswith("stock")]
 OWN = [name for name in ALL if name not in STOCK]
+CONFIGURED = OWN[-1]  # what the service's settings choose, for processes of their own
 
 on_any_storage = pytest.mark.parametrize("storage", ALL, indirect=True)
 
