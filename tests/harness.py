@@ -7,6 +7,7 @@ none, and knows nothing of conflicts. Here each of these fails the test.
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ QUESTIONS = {name: spec for name, spec in CONFIG.items() if not name.startswith(
 
 Answers = dict[str, Any]
 
-PATIENCE = 900  # seconds until a command counts as hanging
+PATIENCE = 1800  # seconds until a command counts as hanging
 
 # Variables that would change what a rendered service or its tools do.
 FOREIGN = re.compile(
@@ -72,7 +73,7 @@ class Project:
         """
         name, *arguments = map(str, command)
         inside = self.path / ".venv" / "bin" / name
-        done = subprocess.run(
+        with subprocess.Popen(
             [str(inside) if inside.exists() else name, *arguments],
             cwd=self.path,
             env=clean_environment(**environment),
@@ -80,13 +81,17 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
-            check=False,
+            start_new_session=True,
+        ) as process:
+            try:
+                printed, _ = process.communicate(timeout=PATIENCE)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)  # and all that it started
+                raise
+        assert process.returncode == 0, (
+            f"{name} {' '.join(arguments)}: exit {process.returncode}\n{printed}"
         )
-        assert done.returncode == 0, (
-            f"{name} {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}"
-        )
-        return done.stdout
+        return printed
 
     def commit(self, message: str = "work") -> None:
         if not (self.path / ".git").exists():
