@@ -5,24 +5,31 @@ for changes that SQLAlchemy does not see; `touches` to state which namespaces a 
 of which model touches. Everything else in this package is how it is done.
 """
 
-from app.cache.commits import watch_commits
-from app.cache.decorator import cached
-from app.cache.invalidation import (
-    invalidate_api_keys_cache,
-    invalidate_namespace,
-    invalidate_user_cache,
-    invalidate_users_list_cache,
-)
-from app.cache.keys import (
-    api_key_single_key_builder,
-    api_keys_list_key_builder,
-    paginated_key_builder,
-    user_scoped_key_builder,
-    users_list_key_builder,
-)
-from app.cache.policy import CachePolicy, cache_policy
-from app.cache.rules import touches
-from app.cache.setup import cache_health, cache_lifespan, check_workers, install_cache
+from typing import TYPE_CHECKING
+
+from app.cache.switch import is_on
+
+if TYPE_CHECKING or is_on():
+    from app.cache.commits import watch_commits
+    from app.cache.decorator import cached
+    from app.cache.invalidation import (
+        invalidate_api_keys_cache,
+        invalidate_namespace,
+        invalidate_user_cache,
+        invalidate_users_list_cache,
+    )
+    from app.cache.keys import (
+        api_key_single_key_builder,
+        api_keys_list_key_builder,
+        paginated_key_builder,
+        user_scoped_key_builder,
+        users_list_key_builder,
+    )
+    from app.cache.policy import CachePolicy, cache_policy
+    from app.cache.rules import touches
+    from app.cache.setup import cache_health, cache_lifespan, check_workers, install_cache
+else:
+    from app.cache.off import *  # noqa: F403 - the same names
 
 __all__ = [
     "CachePolicy",

@@ -4,7 +4,7 @@ The rows are read, and locked, just before the statement runs. When it then repo
 another number of rows, others came in between, and the wider namespace is touched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Delete, Insert, Result, Update, select, tuple_
@@ -129,7 +129,7 @@ def _affected(
         yield dict(zip(fields, row, strict=False))
 
 
-def _has_primary_key(mapper: Mapper[Any], rows: list[Row]) -> Any:
+def _has_primary_key(mapper: Mapper[Any], rows: Sequence[Row]) -> Any:
     keys = mapper.primary_key
     names = [mapper.get_property_by_column(column).key for column in keys]
     found = [tuple(_named(mapper, row)[name] for name in names) for row in rows]

@@ -75,7 +75,8 @@ def _collect(session: Session, _: UOWTransaction) -> None:
 
 def _values(state: InstanceState[Any]) -> dict[str, Any]:
     """Return what is known of a row without asking for it."""
-    keys = [state.mapper.get_property_by_column(c).key for c in state.mapper.primary_key]
+    mapper = state.mapper
+    keys = [mapper.get_property_by_column(c).key for c in mapper.primary_key]
     return dict(zip(keys, state.identity or (), strict=False)) | state.dict
 
 

@@ -14,8 +14,7 @@ from app.cache import responses, values
 from app.cache.attempt import Attempt
 from app.cache.keys import KeyBuilder, default_key_builder
 from app.cache.policy import CachePolicy
-from app.config import get_settings
-from app.errors import StartupError
+from app.cache.switch import is_on
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,21 +42,13 @@ def cached(
         raise ValueError(f"expire={expire}: an entry lives for at least one second")
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if not _enabled():
+        if not is_on():
             return function
         builder = cast("KeyBuilder", key_builder or default_key_builder)
         policy = CachePolicy(function, expire, namespace, builder, coder)
         return _wrapped(function, policy)
 
     return decorate
-
-
-def _enabled() -> bool:
-    try:
-        return get_settings().cache_enabled
-    except StartupError:
-        # Nothing starts with these settings; that does not forbid importing a route.
-        return True
 
 
 def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:

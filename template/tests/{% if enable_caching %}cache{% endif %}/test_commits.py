@@ -353,21 +353,24 @@ async def test_a_flush_that_fails_in_a_savepoint_takes_back_only_its_own_changes
 ) -> None:
     async with database.session() as session:
         await rename_by_id(session, user, other)
+        savepoint = await session.begin_nested()
+        row = await session.get_one(User, other.id)
+        row.email = user.email
         with pytest.raises(IntegrityError):
-            async with session.begin_nested():
-                row = await session.get_one(User, other.id)
-                row.email = user.email
+            await session.flush()
+        await savepoint.rollback()
     assert await entries.dropped() == profile_of(user)
 
 
 async def test_a_commit_whose_flush_fails_keeps_the_hits(
     database: Database, entries: Entries, user: Person, other: Person
 ) -> None:
-    with pytest.raises(IntegrityError):
-        async with database.session() as session:
-            await rename_by_id(session, user, other)
-            row = await session.get_one(User, other.id)
-            row.email = user.email
+    async with database.sessions() as session:
+        await rename_by_id(session, user, other)
+        row = await session.get_one(User, other.id)
+        row.email = user.email
+        with pytest.raises(IntegrityError):
+            await session.commit()
     assert await entries.dropped() == set()
 
 
@@ -396,14 +399,14 @@ async def test_a_request_cancelled_during_its_invalidation_is_invalidated_all_th
 ) -> None:
     running = engine.running()
     assert running is not None
-    begun, may_go_on = asyncio.Event(), asyncio.Event()
+    begun, may_go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
     invalidate = running.invalidate
 
     async def slow_invalidate(*args: Any) -> None:
         begun.set()
         await may_go_on.wait()
         await invalidate(*args)
-        begun.clear()
+        ended.set()
 
     monkeypatch.setattr(running, "invalidate", slow_invalidate, raising=False)
 
@@ -417,8 +420,7 @@ async def test_a_request_cancelled_during_its_invalidation_is_invalidated_all_th
     with pytest.raises(asyncio.CancelledError):
         await task
     may_go_on.set()
-    while begun.is_set():
-        await asyncio.sleep(0)
+    await ended.wait()
     assert await entries.dropped() == profile_of(user)
 
 
