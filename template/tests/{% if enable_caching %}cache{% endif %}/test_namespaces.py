@@ -36,7 +36,6 @@ ODD = [
     "é",
     "e\N{COMBINING ACUTE ACCENT}",
     "😀",
-    "\ud800",
     " ",
     LONG,
     f"{LONG}y",
@@ -45,14 +44,12 @@ ODD = [
 
 
 @on_any_storage
-@pytest.mark.parametrize("odd", range(len(ODD)), ids=lambda n: ascii(ODD[n])[:12])
-async def test_any_text_is_a_namespace_of_its_own(app: FastAPI, odd: int) -> None:
-    text = ODD[odd]
-    others = [*ODD[:odd], *ODD[odd + 1 :], f"{text}{text}", f"{text}1", "a", "user"]
-    entries = Entries([*dict.fromkeys(others), text])
+async def test_any_text_is_a_namespace_of_its_own(app: FastAPI) -> None:
+    entries = Entries([*ODD, *(text * 2 for text in ODD), "a", "user"])
     await entries.store()
-    await invalidate_namespace(text)
-    assert await entries.dropped() == {text}
+    for text in ODD:
+        await invalidate_namespace(text)
+        assert await entries.dropped() == {text}
 
 
 @on_any_storage
