@@ -1,0 +1,138 @@
+"""C10: what the cache keeps is bounded, whatever clients send."""
+
+import asyncio
+import functools
+import gc
+import os
+import sys
+import time
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from app.cache import cached
+from app.cache.backends import memory
+from app.cache.backends.memory import MemoryBackend
+from app.cache.engine import running
+from app.config import Settings
+from tests.cache.each import THOROUGH
+
+KEYS = 1_000_000 if THOROUGH else 20_000
+LIMIT = 4_000_000  # bytes
+
+router = APIRouter(prefix="/bounded")
+
+
+@router.get("/{text}")
+@cached()
+async def any_text(text: str) -> str:
+    return text
+
+
+@pytest.fixture
+def routers() -> Sequence[APIRouter]:
+    return (router,)
+
+
+async def _fill(backend: MemoryBackend, keys: int, expire: int = 60) -> None:
+    for number in range(keys):
+        token = {f"app:token:some:namespace:{number}": b"t" * 16}
+        await backend.add_many(token, expire)
+        await backend.put(f"app:entry:some:namespace:{number}", os.urandom(300), expire)
+
+
+async def test_memory_stays_within_its_bytes_and_falls_after_expiry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        backend = MemoryBackend(LIMIT, 10_000_000, tmp_path / "epoch")
+        await _fill(backend, KEYS)
+        now, peak = tracemalloc.get_traced_memory()
+        assert LIMIT * 0.5 < now - before < LIMIT
+        assert peak - before < LIMIT * 1.5  # while a table is replaced by a larger one
+        assert backend.used_bytes <= LIMIT
+        later = time.monotonic() + 61
+        monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: later))
+        backend.drop_expired()
+        after, _ = tracemalloc.get_traced_memory()
+        assert backend.entries == backend.used_bytes == 0
+        assert after - before < LIMIT * 0.2
+    finally:
+        tracemalloc.stop()
+
+
+async def test_what_is_used_stays_and_what_is_not_goes(tmp_path: Path) -> None:
+    backend = MemoryBackend(LIMIT, 100, tmp_path / "epoch")
+    await backend.put("used", b"x", 60)
+    for _ in range(50):
+        await _fill(backend, 20)
+        assert await backend.get("used") == b"x"
+        assert backend.entries <= 100
+    await backend.put("too large", b"x" * LIMIT, 60)
+    assert await backend.get("too large") is None
+    assert await backend.get("used") == b"x"
+
+
+async def test_the_same_keys_again_take_no_more_memory(tmp_path: Path) -> None:
+    backend = MemoryBackend(LIMIT, 1000, tmp_path / "epoch")
+    await _fill(backend, 100)
+    used = backend.used_bytes
+    for _ in range(100):
+        await _fill(backend, 100)
+    assert backend.used_bytes == used
+    assert len(backend._expiries) <= 2 * backend.entries + 1025
+
+
+async def test_expired_entries_go_without_being_asked_for(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_SWEEP_EVERY", 0.001)
+    backend = MemoryBackend(LIMIT, 1000, tmp_path / "epoch")
+    await backend.open()
+    await _fill(backend, 10, expire=1)
+    later = time.monotonic() + 2
+    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: later))
+    async with asyncio.timeout(10):
+        while backend.entries:  # noqa: ASYNC110 - the sweeper has no event
+            await asyncio.sleep(0.001)
+    await backend.close()
+
+
+async def test_nothing_is_left_of_a_request_but_its_entry(
+    client: httpx.AsyncClient,
+) -> None:
+    engine = running()
+    assert engine is not None
+    for number in range(300):
+        await client.get(f"/bounded/{number}", headers={"Cookie": f"a={number}"})
+    assert len(engine.flights) == 0
+    counts = []
+    for step in range(2):
+        for number in range(100):
+            await client.get(f"/bounded/{step}-{number}?{number}")
+        gc.collect()
+        counts.append(sum(1 for found in gc.get_objects() if _is_ours(found)))
+    assert counts[1] - counts[0] < 20
+
+
+def _is_ours(found: object) -> bool:
+    return str(type(found).__module__).startswith("app.")
+
+
+def test_no_function_remembers_without_bound() -> None:
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("app."):
+            continue
+        for found in vars(module).values():
+            if isinstance(found, functools._lru_cache_wrapper):
+                size = found.cache_parameters()["maxsize"]
+                takes = found.__wrapped__.__code__.co_argcount
+                assert size is not None or not takes, f"{name}.{found.__qualname__}"
