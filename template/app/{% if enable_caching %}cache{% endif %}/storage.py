@@ -1,5 +1,6 @@
 """What the engine asks of a backend, and how any fastapi-cache2 backend gives it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
@@ -81,6 +82,7 @@ class PlainStorage:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._adding = asyncio.Lock()
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         with _errors():
@@ -95,14 +97,19 @@ class PlainStorage:
             await self.put(key, value, expire)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
-        # Overwriting a token that appeared meanwhile costs a miss, never a stale read.
-        await self.put_many(values, expire)
-        return list(values.values())
+        # Overwriting what another process added costs a miss, never a stale read.
+        async with self._adding:
+            stored = dict(zip(values, await self.get_many(list(values)), strict=True))
+            fresh = {key: values[key] for key, old in stored.items() if not old}
+            await self.put_many(fresh, expire)
+        return [old or values[key] for key, old in stored.items()]
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
     ) -> tuple[bool, bytes | None]:
-        return True, None
+        # A lookup took several steps, so another run may have ended since it began.
+        with _errors():
+            return True, await self._backend.get(key)
 
     async def release(self, lease: str, owner: bytes) -> None:
         return None
