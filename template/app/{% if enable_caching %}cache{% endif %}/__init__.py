@@ -27,7 +27,12 @@ if TYPE_CHECKING or is_on():
     )
     from app.cache.policy import CachePolicy, cache_policy
     from app.cache.rules import touches
-    from app.cache.setup import cache_health, cache_lifespan, check_workers, install_cache
+    from app.cache.setup import (
+        cache_health,
+        cache_lifespan,
+        check_workers,
+        install_cache,
+    )
 else:
     from app.cache.off import *  # noqa: F403 - the same names
 

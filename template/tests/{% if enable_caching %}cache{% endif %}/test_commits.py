@@ -171,9 +171,7 @@ async def delete_by_email(session: AsyncSession, user: Person, _: Person) -> Non
     await session.execute(delete(User).where(User.email == user.email))
 
 
-@pytest.mark.parametrize(
-    "remove", [delete_row, delete_expired_row, delete_by_email]
-)
+@pytest.mark.parametrize("remove", [delete_row, delete_expired_row, delete_by_email])
 async def test_a_deleted_user_is_invalidated_with_what_the_database_cascades_to(
     remove: Change, database: Database, entries: Entries, user: Person, other: Person
 ) -> None:

@@ -154,5 +154,3 @@ async def test_an_invalidation_asks_the_same_however_much_is_stored(
         assert await entries.dropped() == set()
     assert asked[0] == asked[1]
     assert sum(keys for _, keys in asked[0]) <= 1 + len(asked[0])
-
-

@@ -20,56 +20,14 @@ from tests.environment import settings_from
 
 Routes = Callable[[APIRouter], None]
 
-OFF = """
-import asyncio, sys
-import httpx
-from app.cache import *
-from app.cache import cached
-from app.database.migrate import upgrade
-from app.config import get_settings
-from app.main import create_app
-from tests.asgi import lifespan
-
-async def function(): return 1
-assert cached(expire=1, namespace="x", key_builder=user_scoped_key_builder)(function) is function
-
-async def main():
-    settings = get_settings()
-    app = create_app(settings)
-    names = [item.cls.__name__ for item in app.user_middleware]
-    assert "CacheMiddleware" not in names, names
-    person = {"email": "a@example.com", "password": "correct horse battery",
-              "first_name": "A", "last_name": "B"}
-    async with lifespan(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://s") as client:
-            answer = await client.post("/register/", json=person)
-            assert answer.status_code == 201, answer.text
-            headers = {"Authorization": "Bearer " + answer.json()["token"]}
-            for _ in range(2):
-                me = await client.get("/users/me", headers=headers)
-                assert me.status_code == 200
-                assert not {"x-fastapi-cache", "cache-status"} & set(me.headers)
-            answer = await client.put(f"/users/{me.json()['id']}", headers=headers,
-                json={"email": "a@example.com", "first_name": "C", "last_name": "B"})
-            assert answer.status_code == 200, answer.text
-            answer = await client.post("/users/keys", headers=headers, json={"name": "k"})
-            assert answer.status_code == 201, answer.text
-            assert "cache" not in (await client.get("/readyz")).json()["parts"]
-        await invalidate_namespace("x")
-        await invalidate_user_cache(1)
-        await invalidate_users_list_cache()
-        await invalidate_api_keys_cache(1)
-
-asyncio.run(main())
-print(*sorted(sys.modules))
-"""
-
 
 def test_off_is_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_ENABLED", "false")
     done = subprocess.run(
-        [sys.executable, "-c", OFF], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.cache.switched_off"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     imported = {name for name in done.stdout.split() if name.startswith("app.cache")}
@@ -180,7 +138,7 @@ async def test_a_route_that_could_not_be_cached_stops_the_start(
     assert "\n" not in message
 
 
-TYPED = '''
+TYPED = """
 from fastapi import Request
 from fastapi_cache.coder import PickleCoder
 
@@ -207,7 +165,7 @@ async def with_own_key() -> None: ...
 
 reveal_type(on_loop)
 reveal_type(in_thread)
-'''
+"""
 
 
 def test_the_decorator_keeps_signatures_for_type_checkers(tmp_path: Path) -> None:
