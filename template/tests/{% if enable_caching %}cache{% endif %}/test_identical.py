@@ -470,7 +470,9 @@ def test_the_services_schema_does_not_depend_on_caching(
     )
     monkeypatch.setenv("CACHE_ENABLED", "false")
     uncached = subprocess.check_output([sys.executable, "-c", program], text=True)
-    assert json.loads(uncached) == json.loads(json.dumps(create_app(settings).openapi()))
+    assert json.loads(uncached) == json.loads(
+        json.dumps(create_app(settings).openapi())
+    )
 
 
 def _route_with_string_annotations() -> APIRouter:
