@@ -4,6 +4,7 @@ A token is only a claim. Whether its session still exists is asked on every requ
 logout, a ban or a new password end it at once.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -17,9 +18,13 @@ from app.errors import NotAuthenticated
 from app.managers.keyring import derive_key
 from app.models.auth_session import AuthSession
 from app.schemas.auth import TokenPair
+from app.schemas.fields import MAX_ID
 
 ALGORITHM = "HS256"
 REQUIRED_CLAIMS = ["sub", "sid", "jti", "type", "iat", "exp"]
+# What the claims look like that are looked up: no driver takes every number and text.
+USER_ID = re.compile(r"[1-9][0-9]{0,18}")
+HEX_ID = re.compile(r"[0-9a-f]{32}")
 
 TokenType = Literal["access", "refresh"]
 
@@ -58,13 +63,20 @@ def read_token(token: str, token_type: TokenType, settings: Settings) -> TokenCl
             # Another machine's clock may be ahead: `iat` is there, but proves nothing.
             options={"require": REQUIRED_CLAIMS, "verify_iat": False},
         )
-        if claims["type"] != token_type:
-            raise NotAuthenticated(f"This is not a valid {token_type} token.")
-        return TokenClaims(int(claims["sub"]), str(claims["sid"]), claims["jti"])
     except jwt.ExpiredSignatureError:
         raise NotAuthenticated(f"The {token_type} token has expired.") from None
     except (jwt.InvalidTokenError, ValueError):
         raise NotAuthenticated(f"This is not a valid {token_type} token.") from None
+    user_id, session_id, token_id = (str(claims[it]) for it in ("sub", "sid", "jti"))
+    if (
+        claims["type"] != token_type
+        or not USER_ID.fullmatch(user_id)
+        or int(user_id) > MAX_ID
+        or not HEX_ID.fullmatch(session_id)
+        or not HEX_ID.fullmatch(token_id)
+    ):
+        raise NotAuthenticated(f"This is not a valid {token_type} token.")
+    return TokenClaims(int(user_id), session_id, token_id)
 
 
 def signing_key(settings: Settings) -> bytes:

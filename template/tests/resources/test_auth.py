@@ -258,6 +258,37 @@ class TestTokens:
         response = await client.get("/users/me", headers=bearer(forged))
         assert response.status_code == 401
 
+    @pytest.mark.parametrize(
+        ("claim", "value"),
+        [
+            ("sub", str(2**63)),
+            ("sub", "9" * 5000),
+            ("sub", "-1"),
+            ("sub", "\uff11"),
+            ("sid", "\0"),
+            ("sid", "\ud800"),
+            ("sid", ["a"]),
+            ("jti", "\0"),
+            ("type", ["access"]),
+        ],
+    )
+    async def test_a_signature_does_not_make_a_claim_one_of_ours(
+        self,
+        client: httpx.AsyncClient,
+        user: Person,
+        settings: Settings,
+        claim: str,
+        value: object,
+    ) -> None:
+        def forged(token_type: str) -> str:
+            claims = unverified(user.refresh) | {"type": token_type, claim: value}
+            return jwt.encode(claims, signing_key(settings), "HS256")
+
+        me = await client.get("/users/me", headers=bearer(forged("access")))
+        assert me.status_code == 401
+        body = {"refresh": forged("refresh")[:4096]}
+        assert (await client.post("/refresh/", json=body)).status_code == 401
+
 
 def unverified(token: str) -> dict[str, Any]:
     return jwt.decode(token, options={"verify_signature": False})
