@@ -39,6 +39,9 @@ def configure_logs(level: str, categories: Collection[str]) -> None:
         for name in names:
             quiet = max(least, logging.WARNING)
             logging.getLogger(name).setLevel(least if speaks else quiet)
+    statements = logging.getLogger("sqlalchemy.engine")
+    # At DEBUG it logs the rows that it reads, password hashes among them.
+    statements.setLevel(max(statements.level, logging.INFO))
     for name in _ALWAYS:
         logging.getLogger(name).setLevel(least)
     _adopt_uvicorn()

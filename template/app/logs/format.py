@@ -7,6 +7,8 @@ from typing import TextIO
 # One record stays one line, whatever a client put into its path.
 _BREAKS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _BREAKS}
+# A traceback has lines of its own.
+_ESCAPES_BUT_LINES = {code: _ESCAPES[code] for code in _BREAKS if code != ord("\n")}
 
 
 class LineFormatter(logging.Formatter):
@@ -20,6 +22,9 @@ class LineFormatter(logging.Formatter):
         record.category = _category(record)
         record.message = record.message.translate(_ESCAPES)
         return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).translate(_ESCAPES_BUT_LINES)
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

@@ -73,6 +73,25 @@ def test_nobody_can_write_a_line_of_his_own(capsys: pytest.CaptureFixture[str]) 
     assert line.endswith(r"| GET /\r\n2026-01-02 14:23:45 | AUTH | forged\x1b[2J\u2028")
 
 
+def test_rows_that_were_read_are_never_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure_logs("DEBUG", ("ALL",))
+    logging.getLogger("sqlalchemy.engine.Engine").debug("Row ('$argon2id$',)")
+
+    assert lines(capsys) == []
+
+
+def test_a_traceback_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure_logs("INFO", ())
+    try:
+        raise ValueError("\x1b[2J\r\u2028")
+    except ValueError:
+        logs.SERVER.exception("failed")
+
+    assert lines(capsys)[-1] == r"ValueError: \x1b[2J\r\u2028"
+
+
 def test_statements_are_a_matter_of_the_database(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
