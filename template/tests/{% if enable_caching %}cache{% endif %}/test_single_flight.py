@@ -99,12 +99,11 @@ async def test_500_cold_requests_are_one_run(
     assert handler.runs == 1
     assert {(a.status_code, a.content) for a in answers} == {(200, b"1")}
     assert len({a.headers["etag"] for a in answers}) == 1
-    statuses = [answer.headers["cache-status"] for answer in answers]
+    statuses = [a.headers["cache-status"].partition("; ttl")[0] for a in answers]
     assert statuses.count("fastapi; fwd=miss; stored") == 1
     assert set(statuses) - {"fastapi; fwd=miss; stored"} <= {
         "fastapi; fwd=miss; collapsed",
-        "fastapi; hit; ttl=299",
-        "fastapi; hit; ttl=300",
+        "fastapi; hit",
     }
     assert _flights() == 0
 
@@ -129,8 +128,9 @@ async def test_a_cancelled_leader_fails_nobody_else(
 async def test_a_cancelled_follower_fails_nobody_else(
     client: httpx.AsyncClient, handler: Handler
 ) -> None:
-    leader, *followers = await _requests(client, handler, 20)
+    (leader,) = await _requests(client, handler, 1)
     await handler.running.wait()
+    followers = await _requests(client, handler, 20)
     followers.pop().cancel()
     handler.may_end.set()
     answers = await asyncio.gather(leader, *followers)
@@ -166,7 +166,8 @@ async def test_no_request_joins_a_run_from_before_an_invalidation(
     handler.running.clear()
     await invalidate_namespace("flight")
     (newer,) = await _requests(client, handler, 1)
-    await handler.running.wait()
+    async with asyncio.timeout(30):
+        await handler.running.wait()
     handler.may_end.set()
     answers = await asyncio.gather(older, newer)
     assert [answer.json() for answer in answers] == [1, 2]
