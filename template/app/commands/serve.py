@@ -1,5 +1,6 @@
 """`api-admin serve`: check everything that can be checked first, then start uvicorn."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -61,6 +62,8 @@ def serve(
     check_workers(settings.workers, settings)
     check_address(settings.host, settings.port)
     with _clean_exit(), ready_database(settings):
+        if settings.workers > 1:
+            asyncio.run(_try_start())
         say(f"API docs: {address(settings.host, settings.port)}/docs", style="bold")
         uvicorn.run(
             "app.main:create_app",
@@ -104,6 +107,18 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"Port {port} needs more rights than yours: use --port 1024 or higher"
     return f"This machine cannot listen on {host}, port {port}: {error.strerror}"
+
+
+async def _try_start() -> None:
+    """Start the application once and stop it again; raises what makes that fail.
+
+    uvicorn's parent process ends with 0 also when its workers could not start.
+    """
+    from app.main import create_app
+
+    app = create_app()
+    async with app.router.lifespan_context(app):
+        pass
 
 
 def _override(**settings: object) -> None:

@@ -12,6 +12,10 @@ import httpx
 import pytest
 
 from app.commands.serve import address
+from app.config import get_settings
+from app.database import Database
+from app.errors import StartupError
+from tests.commands.conftest import Run, refusal
 from tests.ports import free_port
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
@@ -57,6 +61,21 @@ class TestRefusal:
         url = "sqlite+aiosqlite:////proc/none/app.db"
         line = refused("--port", str(free_port()), DATABASE_URL=url)
         assert "/proc/none" in line
+
+
+def test_of_several_processes_none_starts_when_one_could_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(database: Database) -> None:
+        raise StartupError("The table users is gone")
+
+    monkeypatch.setattr("app.main.require_ready", refuse)
+    monkeypatch.setattr("app.cache.check_workers", lambda *_: None)
+    monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setenv("WORKERS", "2")
+    get_settings.cache_clear()
+
+    assert "The table users is gone" in refusal(run("serve"))
 
 
 @pytest.mark.usefixtures("settings")
