@@ -19,15 +19,22 @@ async def find_user(session: AsyncSession, who: str) -> User:
     """The user with this id or e-mail address."""
     from app.errors import NotFound
     from app.managers.user import UserManager
-    from app.schemas.fields import MAX_ID
 
     users = UserManager(session)
     try:
-        if who.isdecimal() and int(who) <= MAX_ID:
-            return await users.get(int(who))
+        if (user_id := row_id(who)) is not None:
+            return await users.get(user_id)
         return await users.get_by_email(who)
     except NotFound:
         raise Refused(f"There is no user {who}; see: api-admin user list") from None
+
+
+def row_id(text: str) -> int | None:
+    """The id that `text` is, None when it can be none."""
+    from app.schemas.fields import MAX_ID
+
+    number = int(text) if text.isdecimal() and len(text) < 20 else 0
+    return number if 0 < number <= MAX_ID else None
 
 
 def change_user(

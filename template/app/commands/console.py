@@ -84,7 +84,7 @@ def cell(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M}"
         case list() | tuple():
-            return " ".join(map(str, value))
+            return printable(" ".join(map(str, value)))
         case _:
             return printable(str(value))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.accounts import find_user
+from app.commands.accounts import find_user, row_id
 from app.commands.console import hint, print_json, print_table, say
 from app.commands.options import AsJson, Page, Size, Who, Yes
 from app.commands.paging import announce
@@ -159,11 +159,10 @@ async def _find_key(session: AsyncSession, key: str) -> ApiKey:
     from sqlalchemy import select
 
     from app.models import ApiKey
-    from app.schemas.fields import MAX_ID
 
     found = await session.scalar(select(ApiKey).where(ApiKey.prefix == key))
-    if found is None and key.isdecimal() and int(key) <= MAX_ID:
-        found = await session.get(ApiKey, int(key))
+    if found is None and (key_id := row_id(key)) is not None:
+        found = await session.get(ApiKey, key_id)
     if found is None:
         raise Refused(f"There is no API key {key}; see: api-admin keys list")
     return found

@@ -72,5 +72,7 @@ def _reason(error: Exception) -> str | None:
             return "; ".join(faults).replace(": Value error, ", ": ")
         case DBAPIError():
             return f"The database refused: {error.orig}"
+        case UnicodeEncodeError(encoding="utf-8"):
+            return "The arguments have bytes that are no UTF-8 text"
         case _:
             return None

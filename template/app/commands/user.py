@@ -196,6 +196,9 @@ def password(
     password_stdin: PasswordFromStdin = False,
 ) -> None:
     """Give a user a new password. All sessions of the user end."""
+    from app.schemas.user import PasswordChange
+
     new = ask_password(password, from_stdin=password_stdin)
+    new = PasswordChange(password=new).password  # what a login would refuse, refused
     email = change_user(who, lambda users, user_id: users.set_password(user_id, new))
     say(f"{email} has a new password")

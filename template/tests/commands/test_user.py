@@ -149,8 +149,12 @@ class TestChange:
         assert run(*command, input="another long secret\n").exit_code == 0
 
         assert "8 " in refusal(run(*command, input="short\n"))
+        assert "128 " in refusal(run(*command, input="long" * 50 + "\n"))
         assert run(*command, input="").exit_code == 2
 
-    @pytest.mark.parametrize("who", ["0", "77", "9" * 30, "nobody@example.com", "é"])
+    def test_refuses_bytes_that_are_no_text(self, run: Run) -> None:
+        assert "UTF-8" in refusal(run("user", "show", os.fsdecode(b"\xff")))
+
+    @pytest.mark.parametrize("who", ["0", "77", "9" * 5000, "nobody@example.com", "é"])
     def test_says_that_there_is_no_such_user(self, run: Run, who: str) -> None:
         assert f"no user {who}" in refusal(run("user", "show", who))
