@@ -13,6 +13,7 @@ AppError                a request is refused; a client reads it
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,6 +26,8 @@ from starlette.exceptions import HTTPException
 from app.logs import DATABASE
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+# A body can be wrong in more places than anybody wants to read about, or to send.
+MAX_ERRORS = 20
 
 
 class StartupError(SystemExit):
@@ -162,7 +165,7 @@ async def _validation_error(_: Request, error: RequestValidationError) -> JSONRe
     """Say where and why, but not what was sent: it may be a password."""
     errors = [
         {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
-        for item in error.errors()
+        for item in islice(error.errors(), MAX_ERRORS)
     ]
     return problem_response(Invalid(), errors)
 

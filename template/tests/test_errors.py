@@ -99,3 +99,12 @@ async def test_a_broken_body_is_not_repeated(client: httpx.AsyncClient) -> None:
     )
     assert response.status_code == 422
     assert SECRET not in response.text
+
+
+async def test_a_refusal_stays_short_however_much_is_wrong(
+    client: httpx.AsyncClient,
+) -> None:
+    body = {f"field{number}": 1 for number in range(1000)}
+    response = await client.post("/login/", json=body)
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == 20
