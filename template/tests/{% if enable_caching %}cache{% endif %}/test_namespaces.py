@@ -28,7 +28,7 @@ ODD = [
     "[a-z]",
     "a*",
     "o'brien",
-    "'..redis.call('FLUSHALL')..'",
+    "'..server.call('FLUSHALL')..'",
     "%s%d",
     "\n",
     "\r\n",
