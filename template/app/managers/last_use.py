@@ -13,6 +13,7 @@ from sqlalchemy import or_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
+from app.errors import reason
 from app.logs import DATABASE
 from app.models.api_key import ApiKey
 
@@ -43,7 +44,7 @@ class LastUse:
                 await _write(database, key_id, noted[key_id])
                 del noted[key_id]
         except (SQLAlchemyError, OSError) as error:
-            DATABASE.warning("last uses of API keys not written: %s", error)
+            DATABASE.warning("last uses of API keys not written: %s", reason(error))
         finally:
             self._noted = noted | self._noted
 
