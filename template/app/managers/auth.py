@@ -28,8 +28,6 @@ __all__ = [
     "CurrentUser",
     "Principal",
     "SelfOrAdmin",
-    "load_key_principal",
-    "load_session_principal",
 ]
 
 Bearer = Annotated[
@@ -102,10 +100,11 @@ class SelfOrAdmin(AuthManager):
         super().__init__("users:write", admin=True)
 
     def authorize(self, principal: Principal, request: Request) -> None:
-        if self._is_self(principal, request) and self.own_scope in principal.scopes:
-            return
-        if self._is_self(principal, request) and principal.role is not Role.admin:
-            require_scopes(principal, self.own_scope)
+        if self._is_self(principal, request):
+            if self.own_scope in principal.scopes:
+                return
+            if principal.role is not Role.admin:
+                require_scopes(principal, self.own_scope)  # names what is missing
         super().authorize(principal, request)
 
     def _is_self(self, principal: Principal, request: Request) -> bool:
