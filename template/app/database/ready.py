@@ -49,7 +49,7 @@ def one_line_errors(url: URL) -> Iterator[None]:
         yield
     except (SQLAlchemyError, OSError) as error:
         raise StartupError(
-            f"The database {url.render_as_string()} does not answer: {reason(error)}"
+            f"The database {url.render_as_string()} cannot be used: {reason(error)}"
         ) from error
 
 
