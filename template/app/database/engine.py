@@ -27,7 +27,10 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.url = make_url(settings.database_url)
-        self.engine = _create_engine(self.url, pool_size=settings.database_pool_size)
+        # Without `max_overflow` up to 10 more would be opened.
+        self.engine = _create_engine(
+            self.url, pool_size=settings.database_pool_size, max_overflow=0
+        )
         self._writer = self.engine
         if self.url.get_backend_name() == "sqlite":
             # SQLite has one writer at a time. Ours queue for one connection, in order;

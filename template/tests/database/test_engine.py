@@ -78,6 +78,16 @@ async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
             assert await count(reading) == 0
 
 
+async def test_no_more_connections_are_opened_than_the_setting_says(
+    settings: Settings,
+) -> None:
+    database = Database(settings.model_copy(update={"database_pool_size": 1}))
+    async with database.engine.connect():
+        with pytest.raises(TimeoutError):
+            await database.check(timeout=0.1)
+    await database.dispose()
+
+
 async def test_references_are_enforced(database: Database) -> None:
     statement = text(
         "INSERT INTO auth_sessions (id, user_id, refresh_jti, expires_at, created_at)"
@@ -95,7 +105,9 @@ async def test_the_answer_time_is_in_seconds(database: Database) -> None:
 def test_a_driver_that_is_not_installed_is_named(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for driver in ("aiosqlite", "asyncpg"):
-        monkeypatch.setitem(sys.modules, driver, None)
-    with pytest.raises(StartupError, match="add it with: uv add a"):
-        Database(settings)
+    # The driver is back before the test's database goes.
+    with monkeypatch.context() as patch:
+        for driver in ("aiosqlite", "asyncpg"):
+            patch.setitem(sys.modules, driver, None)
+        with pytest.raises(StartupError, match="add it with: uv add a"):
+            Database(settings)
