@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
-from app.cache.backends import open_backend
+from app.cache.backends import open_once
 from app.cache.backends.epoch import end_epoch
 from app.cache.backends.memory import MemoryBackend
 from app.cache.engine import Engine, running
@@ -80,7 +80,7 @@ async def _elsewhere(namespaces: Collection[str]) -> None:
     if engine is not None:
         storage = engine.storage.elsewhere()
     else:
-        backend = await open_backend(settings)
+        backend = await open_once(settings)
         if isinstance(backend, MemoryBackend):
             end_epoch()
         storage = storage_over(backend)

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from fastapi_cache.types import Backend
 
 
-@runtime_checkable
 class Storage(Protocol):
     """Bytes under text keys, each with its expiry in seconds.
 
@@ -137,4 +136,6 @@ def _errors() -> Iterator[None]:
 
 def storage_over(backend: Backend) -> Storage:
     """Return the backend itself where it is a `Storage`, else one that wraps it."""
-    return backend if isinstance(backend, Storage) else PlainStorage(backend)
+    if hasattr(backend, "get_many"):
+        return cast("Storage", backend)
+    return PlainStorage(backend)

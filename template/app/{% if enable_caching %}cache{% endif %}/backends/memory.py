@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import sys
 import time
 from collections import OrderedDict
@@ -20,16 +21,22 @@ _SWEEP_EVERY = 1.0  # seconds
 class MemoryBackend(Backend):
     """A fastapi-cache2 backend that drops what expired and what was least used.
 
+    `longest` is the most seconds that anything lives, whatever it was stored for.
     `max_bytes` counts keys, values and what Python needs to hold them. Expiry is by a
     monotonic clock, so a change of the system's clock expires nothing. Another process
     that changes the data, such as a command, ends the epoch, and with it everything.
     """
 
     def __init__(
-        self, max_bytes: int, max_entries: int, epoch: Path = EPOCH_FILE
+        self,
+        max_bytes: int,
+        max_entries: int,
+        epoch: Path = EPOCH_FILE,
+        longest: float = math.inf,
     ) -> None:
         self.max_bytes = max_bytes
         self.max_entries = max_entries
+        self.longest = longest
         self.used_bytes = 0
         self.evictions = 0
         self._values: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
@@ -125,7 +132,7 @@ class MemoryBackend(Backend):
         size = _size(key, value)
         if expire <= 0 or size > self.max_bytes:
             return
-        expires = time.monotonic() + expire
+        expires = time.monotonic() + min(expire, self.longest)
         self._values[key] = (value, expires)
         self.used_bytes += size
         heapq.heappush(self._expiries, (expires, key))
