@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi_cache.types import Backend
 
-from app.cache.storage import Storage
+from app.cache.storage import PlainStorage, storage_over
 from tests.cache.schedule import Schedule
 
 _OF_STORAGE = ("get_many", "put", "put_many", "add_many", "acquire", "release")
@@ -14,10 +14,11 @@ _OF_BACKEND = ("get", "get_with_ttl", "set", "clear")
 
 def gated(backend: Backend, schedule: Schedule) -> Backend:
     """Put a gate before each operation that a cache asks of the backend."""
-    for name in _OF_STORAGE if isinstance(backend, Storage) else _OF_BACKEND:
+    own = not isinstance(storage_over(backend), PlainStorage)
+    for name in _OF_STORAGE if own else _OF_BACKEND:
         setattr(backend, name, _gated(getattr(backend, name), schedule))
-    if isinstance(backend, Storage):
-        vars(backend)["acquire"] = _never_refused(backend.acquire)
+    if own:
+        vars(backend)["acquire"] = _never_refused(storage_over(backend).acquire)
     return backend
 
 
