@@ -33,10 +33,14 @@ NOBODY = 999_999_999
 
 @dataclass(frozen=True)
 class Rule:
-    """`who` may call a route, and which scope his credentials need."""
+    """`who` may call a route, and which scopes, in one text, his credentials need."""
 
     who: Literal["anyone", "session", "user", "owner", "admin"]
     scope: str = ""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return frozenset(self.scope.split())
 
 
 ANYONE = Rule("anyone")
@@ -69,7 +73,7 @@ RULES = {
     "DELETE /users/{user_id}": Rule("admin", "users:write"),
     "POST /users/{user_id}/ban": Rule("admin", "users:write"),
     "POST /users/{user_id}/unban": Rule("admin", "users:write"),
-    "POST /users/{user_id}/make-admin": Rule("admin", "users:write"),
+    "POST /users/{user_id}/make-admin": Rule("admin", " ".join(ADMIN_SCOPES)),
     "POST /users/{user_id}/password": Rule("owner", "profile:write"),
 }
 QUERIES = {"GET /users/search": {"field": "email", "term": "person"}}
@@ -96,13 +100,13 @@ def expected(rule: Rule, caller: Caller, user_id: int) -> int | None:
         return caller.refused
     if rule.who == "session":
         return 403 if caller.key else None
-    if rule.who == "owner" and caller.id == user_id and rule.scope in caller.scopes:
+    if rule.who == "owner" and caller.id == user_id and rule.scopes <= caller.scopes:
         return None
     if rule.who in ("owner", "admin"):
         may = caller.role is Role.admin
-        scope = "users:write" if rule.who == "owner" else rule.scope
-        return None if may and scope in caller.scopes else 403
-    return None if rule.scope in caller.scopes else 403
+        scopes = {"users:write"} if rule.who == "owner" else rule.scopes
+        return None if may and scopes <= caller.scopes else 403
+    return None if rule.scopes <= caller.scopes else 403
 
 
 @pytest.fixture

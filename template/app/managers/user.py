@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.config import Settings, get_settings
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.logs import AUTH
+from app.managers.auth import Principal, require_scopes
 from app.managers.auth_session import AuthSessionManager
 from app.managers.passwords import hash_password, verify_password
+from app.managers.scopes import role_scopes
 from app.models.user import Role, User
 from app.schemas.auth import Registration
 from app.schemas.user import SearchField, UserUpdate
@@ -70,10 +72,20 @@ class UserManager:
         await self._flush(user)
         return user
 
-    async def set_password(self, user_id: int, password: str) -> None:
-        """Give a user a new password and log them out everywhere."""
+    async def set_password(
+        self, user_id: int, password: str, *, by: Principal | None = None
+    ) -> None:
+        """Give a user a new password and log them out everywhere.
+
+        Who sets a password can log in with it: `by`, who asks, needs every scope of
+        the user's role, else `Forbidden`. A command, which has no such bound, leaves
+        it out. Raises `NotFound`.
+        """
         password_hash = await self._hash(password)
-        await self._store_password(await self._lock(user_id), password_hash)
+        user = await self._lock(user_id)
+        if by is not None:
+            require_scopes(by, *role_scopes(user.role))
+        await self._store_password(user, password_hash)
 
     async def change_password(
         self, user_id: int, current_password: str | None, password: str

@@ -8,8 +8,9 @@ from app.database import SessionDep
 from app.managers.api_key import ApiKeyManager
 from app.managers.auth import AuthManager, SelfOrAdmin
 from app.managers.auth_session import AuthSessionManager
+from app.managers.scopes import role_scopes
 from app.managers.user import UserManager
-from app.models.user import User
+from app.models.user import Role, User
 from app.schemas.fields import MAX_ID
 
 
@@ -42,6 +43,8 @@ KEYS_WRITER = Depends(AuthManager("keys:write"))
 USERS_READER = Depends(AuthManager("users:read", admin=True))
 USERS_WRITER = Depends(AuthManager("users:write", admin=True))
 OWNER_OR_ADMIN = Depends(SelfOrAdmin())
+# Nobody hands out more than he holds.
+ADMIN_MAKER = Depends(AuthManager(*role_scopes(Role.admin), admin=True))
 
 # The last page that can be counted to has its offset within 64 bits.
 PageNumber = Annotated[int, Query(ge=1, le=MAX_ID // 100, description="From 1")]

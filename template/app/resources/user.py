@@ -5,9 +5,11 @@ from fastapi import APIRouter, Query, status
 
 from app.cache import cached, user_scoped_key_builder, users_list_key_builder
 from app.errors import Conflict, NotFound
+from app.managers.auth import CurrentPrincipal
 from app.models.user import User
 from app.openapi import problems
 from app.resources.dependencies import (
+    ADMIN_MAKER,
     OWNER_OR_ADMIN,
     USERS_READER,
     USERS_WRITER,
@@ -114,7 +116,7 @@ async def unban(user_id: UserId, users: Users) -> User:
     summary="Make a user an admin",
     response_model=UserOut,
     responses=problems(NotFound),
-    dependencies=[USERS_WRITER],
+    dependencies=[ADMIN_MAKER],
 )
 async def make_admin(user_id: UserId, users: Users) -> User:
     """Give a user the admin role, from the next request on."""
@@ -128,13 +130,17 @@ async def make_admin(user_id: UserId, users: Users) -> User:
     responses=problems(NotFound),
 )
 async def change_password(
-    caller: OwnerOrAdmin, user_id: UserId, data: PasswordChange, users: Users
+    caller: OwnerOrAdmin,
+    principal: CurrentPrincipal,
+    user_id: UserId,
+    data: PasswordChange,
+    users: Users,
 ) -> None:
     """Set a new password and end all sessions; one's own needs the current one."""
     if caller.id == user_id:
         await users.change_password(user_id, data.current_password, data.password)
     else:
-        await users.set_password(user_id, data.password)
+        await users.set_password(user_id, data.password, by=principal)
 
 
 def _page(users: Sequence[User], total: int, page: int, size: int) -> Page[UserOut]:

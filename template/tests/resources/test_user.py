@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from app.database import Database
+from app.managers.scopes import role_scopes
 from app.models import Role, User
 from tests.people import PASSWORD, LogIn, MakeKey, MakeUser, Person
 
@@ -319,6 +320,24 @@ class TestMakeAdmin:
         listing = await client.get("/users/", headers=user.headers)
         assert listing.status_code == 200
 
+    async def test_needs_a_key_with_all_that_an_admin_may(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        user: Person,
+        make_key: MakeKey,
+    ) -> None:
+        url = f"/users/{user.id}/make-admin"
+        partial = await make_key(admin, "users:read", "users:write", "keys:write")
+        response = await client.post(url, headers=partial)
+        assert response.status_code == 403
+        assert response.json()["code"] == "missing_scope"
+        missing = "profile:read, profile:write, keys:read"
+        assert response.json()["detail"].endswith(f"lack the scope {missing}.")
+        full = await make_key(admin, *role_scopes(Role.admin))
+        response = await client.post(url, headers=full)
+        assert response.json()["role"] == "admin"
+
 
 class TestPassword:
     async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
@@ -353,6 +372,33 @@ class TestPassword:
         assert await status_of_me(client, user.headers) == 401
         user.password = new["password"]
         await log_in(user)
+
+    @pytest.mark.parametrize("role", Role)
+    async def test_of_another_user_needs_a_key_with_all_that_he_may(
+        self,
+        client: httpx.AsyncClient,
+        admin: Person,
+        make_user: MakeUser,
+        make_key: MakeKey,
+        log_in: LogIn,
+        role: Role,
+    ) -> None:
+        target = await make_user(role)
+        new = {"password": "a new and better one"}
+        url = f"/users/{target.id}/password"
+        scopes = {"users:write", *role_scopes(role)}
+        lacking = role_scopes(role)[0]
+        partial = await make_key(admin, *scopes - {lacking})
+        response = await client.post(url, json=new, headers=partial)
+        assert response.status_code == 403
+        assert response.json()["code"] == "missing_scope"
+        assert lacking in response.json()["detail"]
+        await log_in(target)
+        full = await make_key(admin, *scopes)
+        response = await client.post(url, json=new, headers=full)
+        assert response.status_code == 204
+        target.password = new["password"]
+        await log_in(target)
 
     async def test_is_stored_as_a_hash(self, database: Database, user: Person) -> None:
         async with database.session(writes=False) as session:
