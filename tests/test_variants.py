@@ -97,6 +97,25 @@ def test_env_has_every_setting_and_no_other(service: Project) -> None:
         assert sorted(named) == sorted(settings), name
 
 
+def test_openapi_does_not_depend_on_the_cache(
+    service: Project, template: Template, row: Row
+) -> None:
+    """With caching on, off, and in the variant that has none, it is the same."""
+    without = template.copy(**as_answers(row | {"cache": "none"}), **NAMES)
+    program = (
+        "import json; from app.main import create_app;"
+        "print(json.dumps(create_app().openapi(), sort_keys=True))"
+    )
+    # Python looks into the current folder first, so `app` is that of the project.
+    python = service.path / ".venv/bin/python"
+    schemas = {without.run(python, "-c", program)}
+    if row["cache"] != "none":
+        for enabled in ("true", "false"):
+            schemas.add(service.run(python, "-c", program, CACHE_ENABLED=enabled))
+    assert "/users/me" in schemas.copy().pop()
+    assert len(schemas) == 1
+
+
 def test_served_process_does_what_it_should(
     service: Project, row: Row, database: dict[str, str], tmp_path: Path
 ) -> None:
