@@ -5,20 +5,28 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Semaphore
 from typing import TypeVar
 
 from pwdlib import PasswordHash
+
+from app.errors import Unavailable
 
 T = TypeVar("T")
 
 password_hash = PasswordHash.recommended()
 
 # Each hash takes 64 MiB and a core for a while: more threads would only take turns.
-_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
+THREADS = 4
+# A flood of logins is turned away, before it holds every later one back for minutes.
+MAX_WAITING = 64
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
+_places = Semaphore(THREADS + MAX_WAITING)
 
 
 async def hash_password(password: str) -> str:
-    """The hash to store for this password."""
+    """The hash to store for this password; raises `Unavailable` if too many wait."""
     return await _in_thread(lambda: password_hash.hash(password))
 
 
@@ -26,7 +34,8 @@ async def verify_password(password: str, stored: str | None) -> tuple[bool, str 
     """Whether the password is right, and a new hash if the stored one is out of date.
 
     Without a stored hash (there is no such user) it does the same work and says no, so
-    that the time an answer takes does not tell whether the user exists.
+    that the time an answer takes does not tell whether the user exists. Raises
+    `Unavailable` if too many wait.
     """
     return await _in_thread(lambda: _verify(password, stored))
 
@@ -44,4 +53,9 @@ def _dummy_hash() -> str:
 
 
 async def _in_thread(function: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_threads, function)
+    if not _places.acquire(blocking=False):
+        raise Unavailable("Too many passwords wait to be checked; try again soon.")
+    hashing = _threads.submit(function)
+    # Not when the request ends: whoever gives up leaves his hash to a thread.
+    hashing.add_done_callback(lambda _: _places.release())
+    return await asyncio.wrap_future(hashing)

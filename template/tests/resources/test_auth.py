@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from statistics import median
 from typing import Any
@@ -139,6 +140,42 @@ class TestLogin:
         credentials["password"] = "wrong password"
         response = await client.post("/login/", json=credentials)
         assert response.status_code == 401
+
+    async def test_turns_a_flood_away_instead_of_queueing_it_without_limit(
+        self,
+        client: httpx.AsyncClient,
+        monkeypatch: pytest.MonkeyPatch,
+        user: Person,
+        log_in: LogIn,
+    ) -> None:
+        gate = threading.Event()
+        hashes = passwords.password_hash
+        verify = hashes.verify_and_update
+
+        def held(password: str, stored: str) -> tuple[bool, str | None]:
+            gate.wait()
+            return verify(password, stored)
+
+        monkeypatch.setattr(hashes, "verify_and_update", held)
+        credentials = {"email": user.email, "password": "wrong password"}
+        room = passwords.THREADS + passwords.MAX_WAITING
+        flood = [
+            asyncio.create_task(client.post("/login/", json=credentials))
+            for _ in range(room + 1)
+        ]
+        try:
+            first, _ = await asyncio.wait(
+                flood, timeout=60, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            gate.set()
+        (refused,) = [task.result() for task in first]
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "unavailable"
+        assert "Retry-After" in refused.headers
+        statuses = [response.status_code for response in await asyncio.gather(*flood)]
+        assert statuses.count(401) == room
+        await log_in(user)
 
 
 class TestRefresh:
