@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from harness import VARIANTS, Project, Template, as_answers, row_id
+from harness import (
+    VARIANTS,
+    Project,
+    Template,
+    as_answers,
+    clean_environment,
+    row_id,
+)
 from serving import free_port, serving, walk
 
 Row = dict[str, Any]
@@ -114,6 +121,26 @@ def test_openapi_does_not_depend_on_the_cache(
             schemas.add(service.run(python, "-c", program, CACHE_ENABLED=enabled))
     assert "/users/me" in schemas.copy().pop()
     assert len(schemas) == 1
+
+
+def test_switch_of_a_part_that_is_not_there_stops_the_start(
+    service: Project, row: Row, database: dict[str, str]
+) -> None:
+    missing = {"none": ["CACHE_ENABLED", "REDIS_ENABLED"], "memory": ["REDIS_ENABLED"]}
+    for switch in missing.get(row["cache"], []):
+        done = subprocess.run(
+            [service.path / ".venv/bin/api-admin", "serve"],
+            cwd=service.path,
+            env=clean_environment(**database, **{switch: "true"}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"Error: {switch} belongs to a part")
+        assert "copier update -d enable_caching=true" in line
 
 
 def test_served_process_does_what_it_should(
