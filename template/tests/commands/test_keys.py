@@ -3,7 +3,10 @@
 import json
 
 import httpx
+from sqlalchemy import insert
 
+from app.commands.running import in_session
+from app.models import ApiKey
 from tests.commands.conftest import Run, refusal
 
 
@@ -48,6 +51,18 @@ def test_lists_keys_without_their_secrets(run: Run, ada: str) -> None:
     assert key["key"] not in listed
     everybodys = json.loads(run("keys", "list", "--json").stdout)
     assert [each["user"] for each in everybodys] == [ada]
+
+
+def test_shows_a_page_of_very_many(run: Run, ada: str) -> None:
+    same = {"user_id": 1, "name": "x", "key_hash": "", "scopes": []}
+    keys = [same | {"prefix": f"{number:08}"} for number in range(10_000)]
+    in_session(lambda session: session.execute(insert(ApiKey), keys))
+
+    for owner in ((), (ada,)):
+        result = run("keys", "list", *owner)
+        _, _, *rows = result.stdout.splitlines()
+        assert len(rows) == 50
+        assert "Showing 1 to 50 of 10,000 API keys. Next: --page 2" in result.stderr
 
 
 def test_revokes_by_prefix_or_id(run: Run, ada: str) -> None:

@@ -100,6 +100,21 @@ class TestList:
 
         assert "fill 3" in refusal(run("user", "list", "--size", "3", "--page", "4"))
 
+    def test_shows_a_page_of_very_many(self, run: Run) -> None:
+        run("db", "populate", "10000")
+
+        result = run("user", "list")
+        _, _, *rows = result.stdout.splitlines()
+        assert len(rows) == 50
+        assert "Showing 1 to 50 of 10,000 users. Next: --page 2" in result.stderr
+
+        result = run("user", "list", "--search", "lovelace", "--page", "2", "--json")
+        assert len(json.loads(result.stdout)) == 50
+        assert "Showing 51 to 100 of" in result.stderr
+
+        shown = json.loads(run("user", "show", "10000", "--json").stdout)
+        assert shown["id"] == 10_000
+
     def test_searches(self, run: Run, ada: str) -> None:
         add_user(run, "grace@example.com", "Grace", "Hopper")
 
