@@ -84,6 +84,10 @@ def test_compose_has_the_services_that_were_chosen(
     if docker_row["cache"] == "redis":
         expected |= {"redis"}
     assert compose["services"].keys() == expected
+    # Compose builds at the same time, and the second build of one name fails.
+    services = compose["services"].items()
+    built = [each.get("image", name) for name, each in services if "build" in each]
+    assert len(built) == len(set(built))
     for service in compose["services"].values():
         assert service.keys() & {"image", "build"}
         for name, condition in service.get("depends_on", {}).items():
