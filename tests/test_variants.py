@@ -31,10 +31,22 @@ NAMES = {
     "user_name": "Seán O'Brien (Ops) 📚",
 }
 
-# All tests of one variant run in one process, which installs it once.
-PARAMETERS = [
-    pytest.param(row, id=row_id(row), marks=pytest.mark.xdist_group(row_id(row)))
-    for row in VARIANTS
+# The variants with the most tests go first, so that no process ends up alone with one.
+COSTLY = ["redis", "memory", "none"]
+BY_COST = sorted(VARIANTS, key=lambda row: COSTLY.index(row["cache"]))
+
+
+def in_one_process(row: Row, group: str = "") -> Any:
+    """A parameter whose tests share one installed project."""
+    name = row_id(row)
+    return pytest.param(row, id=name, marks=pytest.mark.xdist_group(group + name))
+
+
+PARAMETERS = [in_one_process(row) for row in BY_COST]
+CACHED_ON_SQLITE = [
+    in_one_process(row, group="full numbers ")
+    for row in BY_COST
+    if row["database"] == "sqlite" and row["cache"] != "none"
 ]
 
 
@@ -93,6 +105,22 @@ def test_migrations_go_up_and_down_and_match_the_models(
 
 def test_own_tests_pass(service: Project) -> None:
     service.run("pytest", "-q", "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize("row", CACHED_ON_SQLITE, indirect=True)
+def test_promises_of_the_cache_hold_at_their_full_numbers(
+    service: Project, row: Row
+) -> None:
+    """2,000 interleavings on each storage, a million keys, 200 rounds on two workers.
+
+    The service's own tests do the same with smaller numbers.
+    """
+    redis = row["cache"] == "redis"
+    service.run(
+        *("pytest", "-q", "-p", "no:cacheprovider", "tests/cache"),
+        *("-k", "(fresh or test_redis) and redis" if redis else "fresh or bounded"),
+        HYPOTHESIS_PROFILE="thorough",
+    )
 
 
 def test_env_has_every_setting_and_no_other(service: Project) -> None:

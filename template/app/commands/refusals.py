@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+NO_TEXT = "The arguments have bytes that are no UTF-8 text"
+
 
 class Refused(Exception):
     """A rule or a condition speaks against the command. Ends it with exit code 1."""
@@ -70,9 +72,11 @@ def _reason(error: Exception) -> str | None:
                 for fault in error.errors()
             ]
             return "; ".join(faults).replace(": Value error, ", ": ")
+        case DBAPIError() if "surrogates not allowed" in str(error.orig):
+            return NO_TEXT  # asyncpg's words for a UnicodeEncodeError
         case DBAPIError():
             return f"The database refused: {error.orig}"
         case UnicodeEncodeError(encoding="utf-8"):
-            return "The arguments have bytes that are no UTF-8 text"
+            return NO_TEXT
         case _:
             return None
