@@ -121,7 +121,7 @@ class Engine:
     async def _renew(self, names: Collection[str]) -> bool:
         renewed = {self.token_key(name): new_token().encode() for name in names}
         try:
-            await self.storage.put_many(renewed, TOKEN_TTL)
+            await self.storage.renew(renewed, TOKEN_TTL)
         except StorageError as error:
             log.error("Cache invalidation failed for %s: %s", sorted(names), error)
             return False

@@ -1,11 +1,17 @@
 """What the engine asks of a backend, and how any fastapi-cache2 backend gives it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, cast
 
 from fastapi_cache.types import Backend
+
+FENCE = b"!"  # what the value of a closed token begins with, and no token does
+_FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
 class Storage(Protocol):
@@ -22,12 +28,25 @@ class Storage(Protocol):
         """Store a value."""
         ...
 
-    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
-        """Store several values in one round trip."""
-        ...
-
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         """Store each value unless there is one, and return those that are stored."""
+        ...
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        """Close tokens, in one round trip, until this owner renews them.
+
+        Or for `seconds`, should it never do so. Storage that ends with the process
+        may leave them open.
+        """
+        ...
+
+    async def renew(
+        self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        """Replace tokens, in one round trip, and lift this owner's fence from them.
+
+        A token that others have closed stays closed: it is replaced by the last one.
+        """
         ...
 
     async def acquire(
@@ -91,17 +110,45 @@ class PlainStorage:
         with _errors():
             await self._backend.set(key, value, expire)
 
-    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
-        for key, value in values.items():
-            await self.put(key, value, expire)
-
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         # Overwriting what another process added costs a miss, never a stale read.
         async with self._adding:
             stored = dict(zip(values, await self.get_many(list(values)), strict=True))
-            fresh = {key: values[key] for key, old in stored.items() if not old}
-            await self.put_many(fresh, expire)
+            for key, old in stored.items():
+                if not old:
+                    await self.put(key, values[key], expire)
         return [old or values[key] for key, old in stored.items()]
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        # Other processes' fences may get lost: there is no way to add to a value.
+        async with self._adding:
+            for key in keys:
+                fences = await self._fences(key)
+                await self._close(key, fences | {owner: time.time() + seconds})
+
+    async def renew(
+        self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        async with self._adding:
+            for key, token in tokens.items():
+                fences = await self._fences(key)
+                fences.pop(owner, None)
+                if fences:
+                    await self._close(key, fences)
+                else:
+                    await self.put(key, token, expire)
+
+    async def _fences(self, key: str) -> dict[bytes, float]:
+        """Return who has closed a token, and until when."""
+        value = (await self.get_many([key]))[0] or b""
+        found = _FENCES.findall(value) if value.startswith(FENCE) else []
+        fences = {owner: float(deadline) for owner, deadline in found}
+        return {owner: end for owner, end in fences.items() if end > time.time()}
+
+    async def _close(self, key: str, fences: dict[bytes, float]) -> None:
+        value = " ".join(f"{name.decode()}:{end}" for name, end in fences.items())
+        remaining = math.ceil(max(fences.values()) - time.time())
+        await self.put(key, FENCE + value.encode(), remaining)
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str

@@ -8,7 +8,10 @@ from fastapi_cache.types import Backend
 from app.cache.storage import PlainStorage, storage_over
 from tests.cache.schedule import Schedule
 
-_OF_STORAGE = ("get_many", "put", "put_many", "add_many", "acquire", "release")
+_OF_STORAGE = (
+    *("get_many", "put", "add_many", "fence", "renew"),
+    *("acquire", "release"),
+)
 _OF_BACKEND = ("get", "get_with_ttl", "set", "clear")
 
 

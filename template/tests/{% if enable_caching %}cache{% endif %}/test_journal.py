@@ -18,10 +18,12 @@ class Failing(MemoryBackend):
 
     down = False
 
-    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
+    async def renew(
+        self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
         if self.down:
             raise StorageError("down")
-        await super().put_many(values, expire)
+        await super().renew(tokens, expire, owner)
 
 
 async def test_nothing_is_served_or_stored_until_an_invalidation_is_confirmed(

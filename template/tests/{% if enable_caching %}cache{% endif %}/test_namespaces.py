@@ -122,7 +122,7 @@ class Counted:
 
     def __init__(self, storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, int]] = []
-        for name in ("get_many", "put", "put_many", "add_many", "get", "set", "clear"):
+        for name in ("get_many", "put", "add_many", "renew", "get", "set", "clear"):
             if hasattr(storage, name):
                 monkeypatch.setattr(
                     storage, name, self._counted(name, getattr(storage, name))

@@ -191,8 +191,7 @@ async def test_garbled_versions_of_a_namespace_are_none(
     await client.get("/safe/one")
     engine = _engine()
     for garbage in (b"\xff\x00", b"x" * 100_000):
-        token = {engine.token_key("safe"): garbage}
-        await engine.storage.put_many(token, 60)
+        await engine.storage.put(engine.token_key("safe"), garbage, 60)
         answers = [await client.get("/safe/one") for _ in range(2)]
         assert [(a.status_code, outcome(a)) for a in answers] == [
             (200, "MISS"),

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,10 +75,6 @@ class MemoryBackend(Backend):
     async def put(self, key: str, value: bytes, expire: int) -> None:
         self._write(key, value, expire)
 
-    async def put_many(self, values: dict[str, bytes], expire: int) -> None:
-        for key, value in values.items():
-            self._write(key, value, expire)
-
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         stored = []
         for key, value in values.items():
@@ -87,6 +83,15 @@ class MemoryBackend(Backend):
                 self._write(key, value, expire)
             stored.append(old or value)
         return stored
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        """Do nothing: a process that dies takes this memory with it."""
+
+    async def renew(
+        self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        for key, token in tokens.items():
+            self._write(key, token, expire)
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
