@@ -18,6 +18,7 @@ from tests.asgi import lifespan
 from tests.environment import settings_from
 
 pytest_plugins = [
+    "tests.migrations",
     "tests.people",
     *(f"tests.servers.{module.name}" for module in iter_modules(servers.__path__)),
 ]

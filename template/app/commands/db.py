@@ -30,6 +30,7 @@ app = typer.Typer(
   api-admin db current
   api-admin db upgrade
   api-admin db revision -m "add invoices"
+  api-admin db merge
   api-admin db populate 1000""",
     no_args_is_help=True,
 )
@@ -98,16 +99,49 @@ def revision(
     hint("Read it, then run: api-admin db upgrade")
 
 
+@app.command(
+    epilog="""[bold]Example[/bold]
+
+  api-admin db merge    after an update that brought a migration beside yours"""
+)
+def merge(
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="What the new migration is called.")
+    ] = "merge migrations",
+) -> None:
+    """Join migrations that follow the same one by a new one, which changes no table.
+
+    Needs no database. The new file belongs into git, like the ones that it joins.
+    """
+    from app.config import get_settings
+    from app.database import migrate
+    from app.database.revisions import head_revisions
+
+    heads = head_revisions()
+    with redirect_stdout(StringIO()):
+        file = migrate.merge(get_settings(), message)
+    if file is None:
+        say(f"Nothing to merge: the newest migration is {_name(heads)}")
+        return
+    say(f"Wrote {os.path.relpath(file)}, which follows {' and '.join(heads)}")
+    hint("Commit it, then run: api-admin db upgrade")
+
+
 @app.command()
 def current(as_json: AsJson = False) -> None:
     """Show the revision of the tables, and whether there is a newer one."""
     from app.database import migrate
+    from app.database.revisions import head_revisions
 
+    heads = head_revisions()
     with _database(quiet=as_json) as settings:
         revisions = migrate.current(settings)
         behind = migrate.is_behind(settings)
     if as_json:
-        print_json({"revisions": revisions, "behind": behind})
+        print_json({"revisions": revisions, "heads": heads, "behind": behind})
+    elif len(heads) > 1:
+        say(f"Revision: {_name(revisions)}")
+        say(f"Newest: {_name(heads)}, not merged. Run: api-admin db merge")
     elif behind:
         say(f"Revision: {_name(revisions)}, behind. Run: api-admin db upgrade")
     else:
@@ -118,7 +152,9 @@ def current(as_json: AsJson = False) -> None:
 def check() -> None:
     """Check, as CI does, that the tables are as the models say; exit with 1 if not."""
     from app.database import migrate
+    from app.database.revisions import require_one_head
 
+    require_one_head()
     with _database() as settings:
         if migrate.is_behind(settings):
             raise Refused("Migrations are missing: run: api-admin db upgrade")

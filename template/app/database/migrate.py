@@ -20,12 +20,20 @@ from sqlalchemy import make_url
 from app.config.settings import Settings
 from app.database.engine import Database
 from app.database.ready import one_line_errors
-from app.database.revisions import MIGRATIONS, current_revisions, lacks_migrations
-from app.errors import StartupError
+from app.database.revisions import (
+    MIGRATIONS,
+    current_revisions,
+    head_revisions,
+    lacks_migrations,
+    require_one_head,
+)
+from app.errors import StartupError, reason
 
 
 def upgrade(settings: Settings, revision: str = "head") -> None:
     """Bring the database to a revision, in one transaction."""
+    if revision == "head":
+        require_one_head()
     with _one_line_errors(settings):
         command.upgrade(alembic_config(settings), revision)
 
@@ -33,7 +41,15 @@ def upgrade(settings: Settings, revision: str = "head") -> None:
 def downgrade(settings: Settings, revision: str) -> None:
     """Take the database back to a revision, in one transaction."""
     with _one_line_errors(settings):
-        command.downgrade(alembic_config(settings), revision)
+        try:
+            command.downgrade(alembic_config(settings), revision)
+        except CommandError as error:
+            if "Ambiguous walk" not in str(error):
+                raise
+            raise StartupError(
+                f"From a merge, {revision} could go more than one way:"
+                " name the revision to go back to"
+            ) from error
 
 
 def make_revision(
@@ -44,6 +60,7 @@ def make_revision(
     Returns its file, or nothing where there is no difference. An empty one, to be
     filled in by hand, is written in any case.
     """
+    require_one_head()
     with _one_line_errors(settings):
         config = alembic_config(settings)
         made = command.revision(
@@ -54,6 +71,21 @@ def make_revision(
         )
     scripts = made if isinstance(made, list) else [made]
     return [Path(script.path) for script in scripts if script is not None]
+
+
+def merge(settings: Settings, message: str) -> Path | None:
+    """Write a migration that follows all of the newest ones and changes nothing.
+
+    Returns its file, or None where there is only one newest migration. The database is
+    not asked.
+    """
+    if len(head_revisions()) < 2:
+        return None
+    try:
+        script = command.merge(alembic_config(settings), "heads", message)
+    except (CommandError, OSError) as error:
+        raise StartupError(f"Nothing was merged: {reason(error)}") from error
+    return Path(script.path) if script else None
 
 
 def has_drift(settings: Settings) -> bool:

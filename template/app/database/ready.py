@@ -12,6 +12,7 @@ from app.database.engine import Database
 from app.database.revisions import (
     current_revisions,
     lacks_migrations,
+    require_one_head,
     unknown_revisions,
 )
 from app.errors import StartupError, reason
@@ -30,6 +31,7 @@ async def require_ready(database: Database) -> None:
         current = await current_revisions(database)
     shown = database.url.render_as_string()
     if lacks_migrations(current):
+        require_one_head()
         at = ", ".join(current) or "empty"
         raise StartupError(
             f"The database {shown} is behind on migrations ({at});"

@@ -1,5 +1,6 @@
 """Where the database is, and where its migrations lead."""
 
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -8,13 +9,30 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from app.database.engine import Database
+from app.errors import StartupError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def head_revisions() -> tuple[str, ...]:
     """Return the newest migration; several only where branches were not merged."""
-    return tuple(_scripts().get_heads())
+    return tuple(sorted(_scripts().get_heads()))
+
+
+def require_one_head() -> None:
+    """Raise StartupError where migrations that follow the same one were not merged.
+
+    So it is when an update of the template and the owner have each added one.
+    """
+    heads = sorted(
+        f"{script.revision} ({Path(script.path).name})"
+        for script in _scripts().get_revisions("heads")
+    )
+    if len(heads) > 1:
+        raise StartupError(
+            f"{len(heads)} migrations are the newest, {' and '.join(heads)};"
+            " join them with: api-admin db merge"
+        )
 
 
 async def current_revisions(database: Database) -> tuple[str, ...]:
@@ -39,4 +57,12 @@ def _read(connection: Connection) -> tuple[str, ...]:
 
 
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    # Alembic only warns, and goes on with some of the migrations.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Revision .* is (present more|not present)")
+        try:
+            scripts.get_heads()
+        except UserWarning as warning:
+            raise StartupError(f"{MIGRATIONS}: {warning}") from warning
+    return scripts

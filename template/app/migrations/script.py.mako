@@ -1,8 +1,10 @@
 """${message.replace("\\", "/").replace('"', "'")}"""
+% if upgrades or not isinstance(down_revision, tuple):
 
 import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
+% endif
 <%
     def quoted(value):
         if value is None or isinstance(value, str):

@@ -11,12 +11,14 @@ from app.config import Settings
 from app.database import revisions
 from tests.commands.conftest import Run, refusal
 from tests.environment import settings_from
+from tests.migrations import HEAD, add_table
 
 
 def test_goes_back_and_forth(run: Run) -> None:
     (head,) = revisions.head_revisions()
     assert json.loads(run("db", "current", "--json").stdout) == {
         "revisions": [head],
+        "heads": [head],
         "behind": False,
     }
 
@@ -30,11 +32,43 @@ def test_goes_back_and_forth(run: Run) -> None:
     assert "up to date" in run("db", "current").stdout
 
 
-def test_one_step_back_is_the_default_and_can_be_written(run: Run) -> None:
+def test_one_step_back_is_the_default_and_can_be_written(
+    run: Run, migrations: Path
+) -> None:
+    add_table(migrations, "books")
     for arguments in ([], ["-1"]):
-        assert run("db", "downgrade", *arguments, "--yes").exit_code == 0
-        assert "Revision: none" in run("db", "current").stdout
         run("db", "upgrade")
+        assert run("db", "downgrade", *arguments, "--yes").exit_code == 0
+        assert f"Revision: {HEAD}, behind" in run("db", "current").stdout
+
+
+def test_two_newest_migrations_are_joined(run: Run, migrations: Path) -> None:
+    for name in ("ours", "theirs"):
+        add_table(migrations, name)
+
+    for command in ("upgrade", "check"):
+        result = run("db", command)
+        assert result.exit_code == 1
+        assert "join them with: api-admin db merge" in result.stderr
+    assert run("db", "current").stdout == (
+        f"Revision: {HEAD}\nNewest: ours, theirs, not merged. Run: api-admin db merge\n"
+    )
+
+    merged = run("db", "merge")
+    assert "_merge_migrations.py, which follows ours and theirs" in merged.stdout
+    assert "api-admin db upgrade" in merged.stderr
+    (head,) = revisions.head_revisions()
+    again = run("db", "merge").stdout
+    assert again == f"Nothing to merge: the newest migration is {head}\n"
+    upgraded = run("db", "upgrade").stdout
+    assert upgraded == f"From revision {HEAD} to {head}\n"
+
+
+def test_two_newest_migrations_stop_other_commands(run: Run, migrations: Path) -> None:
+    for name in ("ours", "theirs"):
+        add_table(migrations, name)
+
+    assert "api-admin db merge" in refusal(run("user", "list"))
 
 
 def test_asks_before_it_drops_data(run: Run) -> None:

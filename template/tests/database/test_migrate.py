@@ -6,31 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, inspect, select, text
 
 from app.config import Settings
-from app.database import Base, Database, migrate, revisions
+from app.database import Base, Database, migrate
+from app.database.ready import require_ready
 from app.errors import StartupError
 from app.models import AuthSession, User
 from tests.environment import settings_from
-
-HEAD = revisions.head_revisions()[0]
-
-REVISION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "next"
-down_revision = "{head}"
-
-
-def upgrade() -> None:
-    {statements}
-
-
-def downgrade() -> None:
-    pass
-"""
+from tests.migrations import HEAD, add_revision, add_table
 
 
 @pytest.fixture
@@ -38,21 +22,6 @@ def empty(empty_database_url: str) -> Iterator[Settings]:
     """Yield the settings of a database without tables."""
     with settings_from(DATABASE_URL=empty_database_url) as settings:
         yield settings
-
-
-@pytest.fixture
-def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of the folder of the migrations, which is used instead of it."""
-    copy = tmp_path / "migrations"
-    shutil.copytree(revisions.MIGRATIONS, copy)
-    for module in (revisions, migrate):
-        monkeypatch.setattr(module, "MIGRATIONS", copy)
-    return copy
-
-
-def add_revision(migrations: Path, statements: str) -> None:
-    source = REVISION.format(head=HEAD, statements=statements)
-    (migrations / "versions" / "next.py").write_text(source)
 
 
 async def rows(settings: Settings, model: type[Base]) -> int:
@@ -166,3 +135,108 @@ async def test_a_table_that_was_changed_still_gives_no_id_twice(
     second = await add_user_and_delete_him(settings)
 
     assert first < second
+
+
+class TestTwoNewest:
+    """An update brought a migration that follows the same one as the owner's."""
+
+    @pytest.fixture(autouse=True)
+    def two(self, migrations: Path) -> None:
+        for name in ("ours", "theirs"):
+            add_table(migrations, name)
+
+    @pytest.mark.parametrize("at", ["base", HEAD, "ours", "theirs"])
+    def test_are_joined_wherever_the_database_is(
+        self, empty: Settings, at: str
+    ) -> None:
+        if at != "base":
+            migrate.upgrade(empty, at)
+        before = migrate.current(empty)
+
+        with pytest.raises(StartupError) as refused:
+            migrate.upgrade(empty)
+        assert str(refused.value) == (
+            "2 migrations are the newest, ours (ours.py) and theirs (theirs.py);"
+            " join them with: api-admin db merge"
+        )
+        assert migrate.current(empty) == before
+
+        assert migrate.merge(empty, "join") is not None
+        migrate.upgrade(empty)
+        assert {"users", "ours", "theirs"} <= asyncio.run(tables(empty))
+        assert not migrate.is_behind(empty)
+        assert migrate.merge(empty, "join") is None
+
+        migrate.downgrade(empty, HEAD)
+        assert migrate.current(empty) == (HEAD,)
+        assert not {"ours", "theirs"} & asyncio.run(tables(empty))
+
+    @pytest.mark.parametrize("at", [HEAD, "ours", "theirs"])
+    async def test_keep_the_service_from_starting_until_both_are_there(
+        self, settings: Settings, at: str
+    ) -> None:
+        database = Database(settings)
+        await asyncio.to_thread(migrate.upgrade, settings, at)
+        with pytest.raises(StartupError, match="api-admin db merge"):
+            await require_ready(database)
+
+        await asyncio.to_thread(migrate.upgrade, settings, "heads")
+        await require_ready(database)
+
+        await asyncio.to_thread(migrate.merge, settings, "join")
+        with pytest.raises(StartupError, match="api-admin db upgrade"):
+            await require_ready(database)
+        await database.dispose()
+
+    def test_take_no_third_one(self, settings: Settings) -> None:
+        with pytest.raises(StartupError, match="api-admin db merge"):
+            migrate.make_revision(settings, "another", empty=True)
+
+    def test_are_joined_in_a_file_that_needs_no_change(
+        self, settings: Settings
+    ) -> None:
+        file = migrate.merge(settings, "join them")
+
+        assert file is not None
+        assert file.name.endswith("_join_them.py")
+        assert "import" not in file.read_text()
+
+    def test_leave_more_than_one_way_back(self, settings: Settings) -> None:
+        migrate.merge(settings, "join")
+        migrate.upgrade(settings)
+
+        with pytest.raises(StartupError, match="name the revision to go back to"):
+            migrate.downgrade(settings, "-1")
+
+
+class TestMigrationsThatDoNotFit:
+    """Alembic only warns, and runs what is left."""
+
+    def test_two_of_one_name(self, settings: Settings, migrations: Path) -> None:
+        add_revision(migrations, "pass")
+        shutil.copy(migrations / "versions/next.py", migrations / "versions/again.py")
+
+        with pytest.raises(StartupError, match="next is present more than once"):
+            migrate.upgrade(settings)
+        assert migrate.current(settings) == (HEAD,)
+
+    async def test_one_that_follows_none(
+        self, settings: Settings, migrations: Path
+    ) -> None:
+        add_revision(migrations, "pass", after="gone")
+
+        database = Database(settings)
+        with pytest.raises(StartupError, match=r"gone referenced from .* not present"):
+            await require_ready(database)
+        await database.dispose()
+
+
+async def tables(settings: Settings) -> set[str]:
+    database = Database(settings)
+    try:
+        async with database.engine.connect() as connection:
+            return set(
+                await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            )
+    finally:
+        await database.dispose()
