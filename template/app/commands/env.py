@@ -78,12 +78,16 @@ def find_problems(path: Path | None) -> list[str]:
     own = env_file.read(path)
     values = value_problems(in_file)
     lacking = [
-        name
-        for name in missing(path)
-        if not any(line.startswith(f"{name} is not set") for line in values)
+        entry
+        for entry in missing(path)
+        if not any(line.startswith(f"{entry.name} is not set") for line in values)
     ]
     return [
         *(f"{path}, line {line} cannot be read" for line in own.unreadable),
+        *(
+            f"{EXAMPLE}, line {line} cannot be read: a conflict of an update?"
+            for line in env_file.read(EXAMPLE).unreadable
+        ),
         *(
             f"{name} is set more than once, the last one counts: lines "
             + ", ".join(map(str, own.lines(name)))
@@ -91,15 +95,15 @@ def find_problems(path: Path | None) -> list[str]:
             if len(own.lines(name)) > 1
         ),
         *name_problems(in_file, os.environ),
-        *(f"{name} is missing" for name in lacking),
+        *(f"{entry.name} is missing: {entry.meaning}" for entry in lacking),
         *values,
     ]
 
 
-def missing(path: Path) -> list[str]:
+def missing(path: Path) -> list[env_file.Entry]:
     """Return what .env.example sets and the file does not."""
     present = env_file.read(path).names
-    return [name for name in env_file.read(EXAMPLE).names if name not in present]
+    return [e for e in env_file.read(EXAMPLE).entries if e.name not in present]
 
 
 def _fix(path: Path | None) -> None:
@@ -111,15 +115,16 @@ def _fix(path: Path | None) -> None:
         raise Refused(f"There is no {EXAMPLE} here to take the settings from")
     if path.exists():
         read_env_file(path)  # refuses what is no text
-    if unreadable := env_file.read(path).unreadable:
-        # An open quote would swallow what is added behind it.
-        raise Refused(f"{path}, line {unreadable[0]} cannot be read: mend it first")
-    names = missing(path)
-    wanted = [entry for entry in env_file.read(EXAMPLE).entries if entry.name in names]
+    for file in (path, EXAMPLE):
+        if unreadable := env_file.read(file).unreadable:
+            # An open quote would swallow what is added behind it, and the two sides of
+            # a conflict would both be added.
+            raise Refused(f"{file}, line {unreadable[0]} cannot be read: mend it first")
+    wanted = missing(path)
     if not wanted:
         return
     try:
         env_file.append(path, wanted)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from error
-    hint(f"Added to {path}: {', '.join(names)}")
+    hint(f"Added to {path}: {', '.join(entry.name for entry in wanted)}")

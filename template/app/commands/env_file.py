@@ -12,11 +12,21 @@ PLACEHOLDER = "replace-me"
 
 
 class Entry(NamedTuple):
-    """A setting in a file: its name, its line (from 1), its text with its comment."""
+    """A setting in a file: its name, its line (from 1), what is there, and above it."""
 
     name: str
     line: int
     text: str
+    comment: list[str]
+
+    @property
+    def whole(self) -> str:
+        return "\n".join([*self.comment, self.text])
+
+    @property
+    def meaning(self) -> str:
+        """The comment as a sentence."""
+        return " ".join(line.lstrip("# ") for line in self.comment)
 
 
 class EnvFile(NamedTuple):
@@ -36,7 +46,7 @@ class EnvFile(NamedTuple):
 
 def read(path: Path) -> EnvFile:
     """Return what the file sets; nothing when there is no such file."""
-    if not path.exists():
+    if not path.exists() or path.is_dir():
         return EnvFile([], [])
     entries = []
     unreadable = []
@@ -51,8 +61,7 @@ def read(path: Path) -> EnvFile:
         elif part.key is None:
             comment.append(text.strip())
         else:
-            whole = "\n".join([*comment, text.strip()])
-            entries.append(Entry(part.key.upper(), start, whole))
+            entries.append(Entry(part.key.upper(), start, text.strip(), comment))
             comment = []
     return EnvFile(entries, unreadable)
 
@@ -79,7 +88,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 def _with_secrets(entry: Entry) -> str:
     secret = secrets.token_hex(32)
-    if entry.name != "SECRET_KEY":
-        return entry.text.replace(PLACEHOLDER, secret)
-    comment, newline, _ = entry.text.rpartition("\n")
-    return f"{comment}{newline}SECRET_KEY={secret}"
+    text = entry.text.replace(PLACEHOLDER, secret)
+    if entry.name == "SECRET_KEY":
+        text = f"SECRET_KEY={secret}"
+    return entry._replace(text=text).whole

@@ -92,5 +92,6 @@ def _problem(name: str, value: str | None, leftovers: bool) -> str | None:
                 " remove it, or add the part with:"
                 f" copier update {answers} --vcs-ref=:current:"
             )
-    hint = f"did you mean {meant}?" if meant else "see .env.example for the settings"
-    return f"{name} is no setting: {hint}"
+    if meant:
+        return f"{name} is no setting: did you mean {meant}?"
+    return f"{name} is no setting, or no longer one: remove it, or see .env.example"

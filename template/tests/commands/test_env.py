@@ -1,6 +1,7 @@
 """api-admin env check."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import app
 from app.config.env import setting_names
 from tests.commands.conftest import Run
+from tests.modes import run_python
 
+FIX = ("env", "check", "--fix")
 EXAMPLE = Path(app.__file__).parents[1] / ".env.example"
 
 
@@ -39,7 +42,10 @@ def problems(run: Run) -> list[str]:
 def test_the_example_has_every_setting(run: Run, folder: Path) -> None:
     (folder / ".env").touch()
 
-    assert problems(run) == [f"{name} is missing" for name in _in_example()]
+    found = problems(run)
+    assert [line.split()[0] for line in found] == _in_example()
+    assert "PORT is missing: TCP port to listen on, 1 to 65535. Default: 8000" in found
+    assert all(re.search(r" (Default: .+|No default\.)$", line) for line in found)
     assert set(_in_example()) >= set(setting_names())
 
 
@@ -76,6 +82,7 @@ def test_two_fixes_make_two_secrets(run: Run, folder: Path) -> None:
         b"# mine\r\nexport PORT=8001\r\nMINE='a # b'\r\n",
         b'\xef\xbb\xbfPORT = "8001" # why\n\n\nPORT=8002\n',
         b"port=8001\n#PORT=1\nLONG='two\nlines'",
+        b"PORT=\nPORT='8001'\n# the end",
     ],
 )
 def test_fix_changes_no_line_that_is_there(
@@ -94,7 +101,7 @@ def test_fix_changes_no_line_that_is_there(
     assert b"PORT=8000" not in added
     assert b"\nWORKERS=" in added
     assert (added.count(b"\r\n") == added.count(b"\n")) is (b"\r\n" in existing)
-    assert not [line for line in problems(run) if line.endswith("is missing")]
+    assert not [line for line in problems(run) if " is missing" in line]
 
 
 def test_finds_what_is_misspelled_unknown_double_or_invalid(
@@ -133,6 +140,47 @@ def test_an_open_quote_is_found_and_nothing_is_put_behind_it(
     assert result.exit_code == 1
     assert "line 2" in result.stderr
     assert (folder / ".env").read_text() == 'PORT=8001\nMINE="open\n'
+
+
+@pytest.mark.parametrize("fix", [[], ["--fix"]])
+def test_a_conflict_in_the_example_is_found_and_neither_side_is_added(
+    run: Run, folder: Path, fix: list[str]
+) -> None:
+    run("env", "check", "--fix")
+    before = (folder / ".env").read_bytes()
+    with (folder / ".env.example").open("a") as file:
+        file.write(
+            "\n<<<<<<< before updating\nOURS=1\n=======\nTHEIRS=1\n"
+            ">>>>>>> after updating\n"
+        )
+
+    result = run("env", "check", *fix)
+
+    assert result.exit_code == 1
+    assert ".env.example, line " in result.output
+    assert (folder / ".env").read_bytes() == before
+
+
+@pytest.mark.usefixtures("run")
+def test_a_read_only_file_is_refused_and_kept(folder: Path) -> None:
+    file = folder / ".env"
+    file.write_text("PORT=8001\n")
+    file.chmod(0o444)
+
+    ended = run_python("-c", "from app.commands import main; main()", *FIX)
+
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: .env cannot be written: Permission denied\n"
+    assert file.read_text() == "PORT=8001\n"
+
+
+def test_a_folder_in_place_of_the_file_is_refused(run: Run, folder: Path) -> None:
+    (folder / ".env").mkdir()
+
+    result = run(*FIX)
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: .env cannot be written: Is a directory\n"
 
 
 def test_what_is_no_text_is_refused_in_one_line(run: Run, folder: Path) -> None:

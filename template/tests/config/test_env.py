@@ -16,7 +16,8 @@ def test_names_that_are_no_settings_are_refused() -> None:
 
     assert name_problems(in_file, {}) == [
         "LOG_CATEGORYS is no setting: did you mean LOG_CATEGORIES?",
-        "NO_SUCH_THING_AT_ALL is no setting: see .env.example for the settings",
+        "NO_SUCH_THING_AT_ALL is no setting, or no longer one: remove it, or see"
+        " .env.example",
     ]
 
 
