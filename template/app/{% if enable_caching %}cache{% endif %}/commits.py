@@ -1,8 +1,9 @@
 """Invalidation from the commit: what a transaction changed is invalidated by it.
 
 A session collects the namespaces that its flushes and its bulk statements touch. Its
-commit renews them before it returns, so before anybody is told that the data was
-stored. A rollback forgets them, that of a savepoint only what came after it.
+commit closes them before the COMMIT and renews them before it returns, so before
+anybody is told that the data was stored. A rollback forgets them, that of a savepoint
+only what came after it.
 """
 
 from typing import Any
@@ -19,12 +20,12 @@ from sqlalchemy.orm import (
 
 from app.cache.bulk import run_bulk
 from app.cache.exchange import Exchange, current
-from app.cache.invalidation import invalidate_from_commit
+from app.cache.fence import Fence
 from app.cache.rules import cascaded, rules_of
 
 _PENDING = "cache_pending"
 _EXCHANGE = "cache_exchange"
-_COMMITTING = "cache_committing"
+_FENCE = "cache_fence"
 
 
 def watch_commits(
@@ -45,7 +46,7 @@ def watch_commits(
     event.listen(
         target, "do_orm_execute", lambda state: run_bulk(state, _pending(state.session))
     )
-    event.listen(target, "before_commit", _note_commit)
+    event.listen(target, "before_commit", _close)
     event.listen(target, "after_soft_rollback", _forget)
     event.listen(target, "after_commit", _invalidate)
     event.listen(target, "after_transaction_end", _note_end)
@@ -71,6 +72,8 @@ def _collect(session: Session, _: UOWTransaction) -> None:
         found |= cascaded(state.mapper, _values(state))
     if found:
         _pending(session).update(found)
+    if _FENCE in session.info:
+        session.info[_FENCE].close(found)  # something else flushes within the commit
 
 
 def _values(state: InstanceState[Any]) -> dict[str, Any]:
@@ -101,15 +104,21 @@ def _changed(state: InstanceState[Any]) -> set[str]:
     }
 
 
-def _note_commit(session: Session) -> None:
-    if not session.in_nested_transaction():
-        session.info[_COMMITTING] = True
+def _found(session: Session) -> set[str]:
+    return set().union(*session.info.get(_PENDING, {}).values())
+
+
+def _close(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
+    session.flush()  # what the commit would, so that one fence is enough
+    fence = session.info[_FENCE] = Fence()
+    fence.close(_found(session))
 
 
 def _forget(session: Session, ended: SessionTransaction) -> None:
     if ended.parent is None:
         return
-    session.info.pop(_COMMITTING, None)  # it was a flush of the commit that failed
     pending = session.info.get(_PENDING, {})
     for transaction in list(pending):
         level = transaction
@@ -122,9 +131,9 @@ def _forget(session: Session, ended: SessionTransaction) -> None:
 def _invalidate(session: Session) -> None:
     if session.in_nested_transaction():
         return  # a savepoint was released; nobody else can see its changes yet
-    pending = session.info.pop(_PENDING, {})
-    if found := set().union(*pending.values()):
-        invalidate_from_commit(found)
+    fence: Fence = session.info.pop(_FENCE)
+    fence.end(_found(session))
+    session.info.pop(_PENDING, None)
 
 
 def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
@@ -141,8 +150,9 @@ def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
 def _note_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is not None:
         return
-    if session.info.pop(_COMMITTING, False):
-        _invalidate(session)  # a COMMIT without an answer may have been carried out
+    fence: Fence | None = session.info.pop(_FENCE, None)
+    if fence is not None:
+        fence.end()  # a COMMIT without an answer may have been carried out
     session.info.pop(_PENDING, None)
     exchange: Exchange | None = session.info.pop(_EXCHANGE, None)
     if exchange is not None:

@@ -4,6 +4,9 @@ The order of steps is what makes a stale read impossible: a lookup reads the ver
 of an entry's namespaces *before* the handler runs, a store writes those versions with
 the entry, and a write renews them after its commit and before it is acknowledged. A
 slow handler that read old data therefore stores it under versions that are gone.
+
+A write whose process may die before it renews them closes them before its commit, for
+a few seconds: a fence. What is read while one stands is neither served nor stored.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from app.cache.entry import Entry, decode
 from app.cache.flight import Flights
 from app.cache.journal import Journal
 from app.cache.namespaces import namespaces_of, new_token, owner_of, storage_key
-from app.cache.storage import Storage, StorageError
+from app.cache.storage import FENCE, Storage, StorageError
 from app.config import Settings
 
 log = logging.getLogger("app.cache")
@@ -32,8 +35,9 @@ LEASE = 10  # seconds that other processes wait for the one that runs a handler
 class Lookup:
     """What the cache knew of a key, read in one moment.
 
-    `tokens` are the current versions, None when the backend could not be asked: then
-    nothing may be stored. `entry` is set when there is one that is valid now.
+    `tokens` are the current versions, None when the backend could not be asked or one
+    of them is closed: then nothing may be stored. `entry` is set when there is one that
+    is valid now.
     """
 
     key: str
@@ -45,11 +49,19 @@ class Engine:
     """The cache of one running application."""
 
     def __init__(
-        self, storage: Storage, *, prefix: str, ttl: int, max_body: int, secret: bytes
+        self,
+        storage: Storage,
+        *,
+        prefix: str,
+        ttl: int,
+        fence_ttl: float,
+        max_body: int,
+        secret: bytes,
     ) -> None:
         self.storage = storage
         self.prefix = prefix
         self.ttl = ttl
+        self.fence_ttl = fence_ttl
         self.max_body = max_body
         self.secret = secret
         self.loop = asyncio.get_running_loop()
@@ -64,6 +76,7 @@ class Engine:
             storage,
             prefix=settings.cache_prefix,
             ttl=settings.cache_default_ttl,
+            fence_ttl=settings.cache_fence_ttl,
             max_body=settings.cache_max_body_bytes,
             secret=blake2b(secret, digest_size=32, person=b"cache identity").digest(),
         )
@@ -84,7 +97,10 @@ class Engine:
             log.warning("Cache lookup failed: %s", error)
             return Lookup(key, None, None)
         current = tuple((t or b"").decode("ascii", "replace") for t in tokens.values())
-        return Lookup(key, current, self.valid(found[0], current, fingerprint))
+        entry = self.valid(found[0], current, fingerprint)
+        if entry is None and any(t and t.startswith(FENCE) for t in tokens.values()):
+            return Lookup(key, None, None)
+        return Lookup(key, current, entry)
 
     def valid(
         self, data: bytes | None, tokens: tuple[str, ...] | None, fingerprint: str
@@ -110,18 +126,32 @@ class Engine:
             return False
         return True
 
-    async def invalidate(self, namespaces: Iterable[str]) -> None:
-        """Drop every entry below each of the namespaces; an empty one drops all."""
+    async def fence(self, namespaces: Iterable[str], owner: bytes) -> None:
+        """Close the namespaces, until this owner invalidates them or dies.
+
+        It never raises: without a fence, only a crash leaves something stale.
+        """
+        keys = {self.token_key(owner_of(name)) for name in namespaces}
+        try:
+            await self.storage.fence(keys, owner, self.fence_ttl)
+        except StorageError as error:
+            log.warning("Cache fence failed: %s", error)
+
+    async def invalidate(self, namespaces: Iterable[str], owner: bytes = b"") -> None:
+        """Drop every entry below each of the namespaces; an empty one drops all.
+
+        With `owner`, lift the fence that it has put up.
+        """
         names = {owner_of(name) for name in namespaces}
         for _ in range(ATTEMPTS):
-            if await self._renew(names):
+            if await self._renew(names, owner):
                 return
         self.journal.add(names)
 
-    async def _renew(self, names: Collection[str]) -> bool:
+    async def _renew(self, names: Collection[str], owner: bytes = b"") -> bool:
         renewed = {self.token_key(name): new_token().encode() for name in names}
         try:
-            await self.storage.renew(renewed, TOKEN_TTL)
+            await self.storage.renew(renewed, TOKEN_TTL, owner)
         except StorageError as error:
             log.error("Cache invalidation failed for %s: %s", sorted(names), error)
             return False

@@ -14,6 +14,18 @@ FENCE = b"!"  # what the value of a closed token begins with, and no token does
 _FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
+def fences_in(value: bytes) -> dict[bytes, float]:
+    """Return who has closed what has this value, and until when."""
+    found = _FENCES.findall(value) if value.startswith(FENCE) else []
+    fences = {owner: float(deadline) for owner, deadline in found}
+    return {owner: end for owner, end in fences.items() if end > time.time()}
+
+
+def closed_by(fences: dict[bytes, float]) -> bytes:
+    """Return the value of what is closed."""
+    return FENCE + b" ".join(b"%s:%f" % fence for fence in fences.items())
+
+
 class Storage(Protocol):
     """Bytes under text keys, each with its expiry in seconds.
 
@@ -139,16 +151,11 @@ class PlainStorage:
                     await self.put(key, token, expire)
 
     async def _fences(self, key: str) -> dict[bytes, float]:
-        """Return who has closed a token, and until when."""
-        value = (await self.get_many([key]))[0] or b""
-        found = _FENCES.findall(value) if value.startswith(FENCE) else []
-        fences = {owner: float(deadline) for owner, deadline in found}
-        return {owner: end for owner, end in fences.items() if end > time.time()}
+        return fences_in((await self.get_many([key]))[0] or b"")
 
     async def _close(self, key: str, fences: dict[bytes, float]) -> None:
-        value = " ".join(f"{name.decode()}:{end}" for name, end in fences.items())
         remaining = math.ceil(max(fences.values()) - time.time())
-        await self.put(key, FENCE + value.encode(), remaining)
+        await self.put(key, closed_by(fences), remaining)
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
@@ -161,7 +168,7 @@ class PlainStorage:
         return None
 
     def elsewhere(self) -> Storage:
-        return self
+        return PlainStorage(self._backend)  # with a lock of its own event loop
 
     async def open(self) -> None:
         return None

@@ -31,7 +31,7 @@ async def test_nothing_is_served_or_stored_until_an_invalidation_is_confirmed(
 ) -> None:
     monkeypatch.setattr(journal, "_PAUSE", 0.01)
     backend = Failing(1_000_000, 100, tmp_path / "epoch")
-    engine = Engine(backend, prefix="t", ttl=60, max_body=1000, secret=b"")
+    engine = Engine(backend, prefix="t", ttl=60, fence_ttl=5, max_body=1000, secret=b"")
     tokens = (await engine.lookup("user:1", "f")).tokens
     assert tokens is not None
     now = time.time()

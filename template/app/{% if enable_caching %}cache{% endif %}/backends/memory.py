@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fastapi_cache.types import Backend
 
-from app.cache.backends.epoch import EPOCH_FILE, Epoch
+from app.cache.backends.epoch import EPOCH_FILE, Epoch, end_epoch
+from app.cache.storage import FENCE
 
 _OVERHEAD = 300  # bytes of the containers that hold a key and its value
 _SWEEP_EVERY = 1.0  # seconds
@@ -70,6 +71,8 @@ class MemoryBackend(Backend):
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         if self._epoch.ended():
             await self.clear()
+        if self._epoch.closed():
+            return [FENCE] * len(keys)
         return [self._read(key) for key in keys]
 
     async def put(self, key: str, value: bytes, expire: int) -> None:
@@ -168,6 +171,18 @@ class MemoryBackend(Backend):
             found = self._values.get(key)
             if found is not None and found[1] <= now:
                 self._drop(key)
+
+
+class OtherMemory(MemoryBackend):
+    """The memory of a service in another process: its epoch is all that is in reach."""
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        end_epoch(owner=owner, seconds=seconds)
+
+    async def renew(
+        self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        end_epoch(owner=owner)
 
 
 def _size(key: str, value: bytes) -> int:
