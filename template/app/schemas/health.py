@@ -16,6 +16,9 @@ class PartHealth(BaseModel):
     latency_ms: float | None = Field(
         default=None, description="How long the part took to answer, in milliseconds"
     )
+    detail: dict[str, str | float] | None = Field(
+        default=None, description="What else is known of the part, by name"
+    )
 
 
 class Readiness(BaseModel):

@@ -103,8 +103,10 @@ async def begin(
         fresh=directives.no_cache,
         storable=not exchange.open_transactions,
     )
+    # Who waited in vain was answered without it, too.
+    detail = ("detail=fallback",) if engine.storage.fallback else ()
     if isinstance(found, Found):
-        _describe(exchange, found)
+        _describe(exchange, found, *detail)
         if decoded is None:
             return Attempt.of(_replay(request, found))
         exchange.found = found
@@ -114,7 +116,9 @@ async def begin(
         exchange.settle("MISS", "detail=only-if-cached")
         return Attempt.of(Response(status_code=504))  # RFC 9111 5.2.1.7
     exchange.ticket = found
-    exchange.settle("MISS", "fwd=request" if directives.no_cache else "fwd=miss")
+    exchange.settle(
+        "MISS", "fwd=request" if directives.no_cache else "fwd=miss", *detail
+    )
     return ResponseAttempt(policy, found, kwargs)
 
 
@@ -150,12 +154,12 @@ def _selects(request: Headers, name: str, was: str) -> bool:
     return digest(request.getlist(name)) == was
 
 
-def _describe(exchange: Exchange, found: Found) -> None:
+def _describe(exchange: Exchange, found: Found, *detail: str) -> None:
     if found.collapsed:
-        exchange.settle("MISS", "fwd=miss", "collapsed")
+        exchange.settle("MISS", "fwd=miss", "collapsed", *detail)
     else:
         remaining = max(0, int(found.entry.expires_at - time.time()))
-        exchange.settle("HIT", "hit", f"ttl={remaining}")
+        exchange.settle("HIT", "hit", f"ttl={remaining}", *detail)
 
 
 def _replay(request: Request, found: Found) -> Response:

@@ -75,9 +75,11 @@ async def cache_health(timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC1
     try:
         await running.storage.ping()
     except StorageError:
-        return {"status": "degraded", "latency_ms": None}
-    elapsed = (time.perf_counter() - start) * 1000
-    return {"status": "ok", "latency_ms": round(elapsed, 2)}
+        found: dict[str, Any] = {"status": "degraded", "latency_ms": None}
+    else:
+        elapsed = (time.perf_counter() - start) * 1000
+        found = {"status": "ok", "latency_ms": round(elapsed, 2)}
+    return {**found, "detail": running.storage.health() or None}
 
 
 def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:

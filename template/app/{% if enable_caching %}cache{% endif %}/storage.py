@@ -29,8 +29,12 @@ def closed_by(fences: dict[bytes, float]) -> bytes:
 class Storage(Protocol):
     """Bytes under text keys, each with its expiry in seconds.
 
-    An operation that fails raises `StorageError`; nothing else comes out.
+    An operation that fails raises `StorageError`; nothing else comes out. `fallback`
+    tells whether it has to do without the server that it was given.
     """
+
+    @property
+    def fallback(self) -> bool: ...
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of `keys`, in their order, in one round trip."""
@@ -86,6 +90,10 @@ class Storage(Protocol):
         """Make sure that the backend answers."""
         ...
 
+    def health(self) -> dict[str, str | float]:
+        """Return what /readyz shows besides; nothing that is secret."""
+        ...
+
     async def close(self) -> None:
         """Give up all connections."""
         ...
@@ -109,6 +117,8 @@ class StorageError(Exception):
 
 class PlainStorage:
     """Storage over any fastapi-cache2 `Backend`, of which it uses get and set only."""
+
+    fallback = False
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -175,6 +185,9 @@ class PlainStorage:
 
     async def ping(self) -> None:
         return None
+
+    def health(self) -> dict[str, str | float]:
+        return {}
 
     async def close(self) -> None:
         return None

@@ -28,6 +28,8 @@ class MemoryBackend(Backend):
     that changes the data, such as a command, ends the epoch, and with it everything.
     """
 
+    fallback = False
+
     def __init__(
         self,
         max_bytes: int,
@@ -109,6 +111,9 @@ class MemoryBackend(Backend):
 
     async def ping(self) -> None:
         return None
+
+    def health(self) -> dict[str, str | float]:
+        return {}
 
     async def open(self) -> None:
         """Begin to sweep away what expired."""
