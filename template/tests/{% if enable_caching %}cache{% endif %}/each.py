@@ -19,6 +19,8 @@ Opener = Callable[[Settings], Awaitable[Backend]]
 
 ALL = [module.name for module in iter_modules(storages.__path__)]
 STOCK = [name for name in ALL if name.startswith("stock")]
+# What outlives a process that writes to it: memory needs no fence.
+OUTLIVING = [name for name in ALL if name != "memory"]
 OWN = [name for name in ALL if name not in STOCK]
 CONFIGURED = OWN[-1]  # what the service's settings choose, for processes of their own
 
