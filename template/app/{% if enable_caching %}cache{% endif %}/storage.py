@@ -106,6 +106,14 @@ class Shared(Storage, Protocol):
         """Return what the server says of itself, by name."""
         ...
 
+    async def processes(self) -> dict[str, dict[str, str | float]]:
+        """Return what each process that uses it last said of itself, by name."""
+        ...
+
+    def undelivered(self) -> str:
+        """Return what processes on this machine could not tell it."""
+        ...
+
     def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
         """Yield every key that begins with `prefix`, and the bytes that it takes."""
         ...
