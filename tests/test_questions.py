@@ -337,7 +337,7 @@ def assert_contains(project: Project, answers: dict[str, str]) -> None:
     """The answers arrive unchanged where they are values."""
     answered = yaml.safe_load(project.text(".copier-answers.yml"))
     metadata = tomllib.loads(project.text("pyproject.toml"))["project"]
-    settings = ast.parse(project.text("app/config/settings.py"))
+    settings = ast.parse(project.text("app/config/parts.py"))
     constants = {n.value for n in ast.walk(settings) if isinstance(n, ast.Constant)}
     for name, answer in answers.items():
         assert answered[name] == answer

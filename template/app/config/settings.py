@@ -5,17 +5,10 @@ from pydantic_settings import SettingsConfigDict
 
 from app.config.app import AppSettings
 from app.config.auth import AuthSettings
-{%- if enable_caching %}
-from app.config.cache import CacheSettings
-{%- endif %}
 from app.config.database import DatabaseSettings
 from app.config.logging import LogSettings
-{%- if enable_caching and cache_backend == "redis" %}
-from app.config.redis import RedisSettings
-{%- endif %}
+from app.config.parts import DESCRIPTION, PACKAGE, TITLE, PartSettings
 from app.config.server import ServerSettings
-
-PACKAGE = "{{ project_slug }}"
 
 
 class Settings(
@@ -24,26 +17,24 @@ class Settings(
     DatabaseSettings,
     AuthSettings,
     LogSettings,
-{%- if enable_caching %}
-    CacheSettings,
-{%- endif %}
-{%- if enable_caching and cache_backend == "redis" %}
-    RedisSettings,
-{%- endif %}
+    PartSettings,
 ):
-    """All settings; each is read from the variable of its name in upper case."""
+    """All settings; each is read from the variable of its name in upper case.
+
+    Add yours as fields, or as one more class like those of the other modules.
+    """
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     api_title: str = Field(
-        default="{{ project_name }}",
+        default=TITLE,
         min_length=1,
         description="Name of the service in its documentation",
     )
     api_description: str = Field(
-        default="{{ project_description }}",
+        default=DESCRIPTION,
         description="What the service does, in its documentation",
     )
 
