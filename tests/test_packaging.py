@@ -107,11 +107,16 @@ def test_migrations_run_before_the_service_starts(template: Template) -> None:
     assert waited == "service_completed_successfully"
 
 
-def test_workflow_is_valid_and_complete(template: Template) -> None:
+def test_workflows_are_valid_and_complete(template: Template) -> None:
     project = template.render()
-    path = ".github/workflows/ci.yml"
-    assert_schema("github-workflows", project, path)
-    text = project.text(path)
+    texts = []
+    for path in (".github/workflows/ci.yml", ".github/workflows/template.yml"):
+        assert_schema("github-workflows", project, path)
+        texts.append(project.text(path))
+        assert "\npermissions: {}\n" in texts[-1]
+        for action in re.findall(r"uses: (\S+)", texts[-1]):
+            assert re.fullmatch(r"(actions|astral-sh)/[a-z-]+@v\d+", action), action
+    text = "\n".join(texts)
     for command in (
         "ruff check",
         "ruff format --check",
@@ -124,10 +129,11 @@ def test_workflow_is_valid_and_complete(template: Template) -> None:
         assert command in text
     bash = shutil.which("bash")
     assert bash is not None
-    for job in yaml.safe_load(text)["jobs"].values():
-        for step in job["steps"]:
-            if "run" in step:
-                subprocess.run([bash, "-n"], input=step["run"], text=True, check=True)
+    for workflow in map(yaml.safe_load, texts):
+        for job in workflow["jobs"].values():
+            for step in job["steps"]:
+                if run := step.get("run"):
+                    subprocess.run([bash, "-n"], input=run, text=True, check=True)
 
 
 @pytest.mark.parametrize("row", VARIANTS, ids=row_id)
