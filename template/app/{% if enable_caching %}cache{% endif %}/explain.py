@@ -7,6 +7,7 @@ from app.cache.engine import Engine
 from app.cache.entry import decode
 from app.cache.namespaces import namespaces_of
 from app.cache.policy import CachePolicy
+from app.cache.storage import FENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,7 @@ async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
     if entry is None:
         verdict = "miss: nothing is stored" if data is None else "miss: not readable"
         states = [
-            (name, "set" if now else "not set")
-            for name, now in zip(names, current, strict=True)
+            (name, _state(None, now)) for name, now in zip(names, current, strict=True)
         ]
         return Explanation(key, verdict, states)
     states = [
@@ -45,7 +45,9 @@ async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
     ]
     changed = [name or "everything" for name, state in states if state != "unchanged"]
     now = time.time()
-    if changed:
+    if "closed" in dict(states).values():
+        verdict = "miss: what it is about is being changed"
+    elif changed:
         verdict = f"miss: {changed[0]} was invalidated after it was stored"
     elif entry.fingerprint != policy.fingerprint:
         verdict = "miss: another version of the route's code stored it"
@@ -62,7 +64,11 @@ async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
     )
 
 
-def _state(then: str, now: bytes | None) -> str:
+def _state(then: str | None, now: bytes | None) -> str:
+    if now is not None and now.startswith(FENCE):
+        return "closed"
+    if then is None:
+        return "set" if now else "not set"
     if now is None:
         return "gone"
     return "unchanged" if now == then.encode() else "renewed"

@@ -198,7 +198,8 @@ async def test_a_request_cancelled_while_it_closes_leaves_nothing_closed(
             await rename_by_id(session, user, user)
 
     task = asyncio.create_task(work())
-    await begun.wait()
+    async with asyncio.timeout(10):
+        await begun.wait()
     task.cancel()
     await asyncio.wait([task], timeout=0.1)  # it may wait for its fence, or not
     may_go_on.set()
@@ -250,10 +251,9 @@ async def test_a_commit_closes_once_and_renews_once_what_it_touches_and_else_not
 
         monkeypatch.setattr(running.storage, name, noted)
     async with database.session() as session:
-        await rename_row(session, user, other)
-        await rename_by_id(session, other, user)
-        await session.flush()
         await use_by_keys(session, user, other)
+        await rename_by_id(session, other, user)
+        await rename_row(session, user, other)  # which the commit will flush
     assert asked == ["fence", "renew"]
     asked.clear()
     async with database.session() as session:

@@ -6,7 +6,6 @@ file's time at each lookup, which costs about a microsecond. A time to come says
 change is being committed: until then, the service neither serves nor stores.
 """
 
-import logging
 import os
 import secrets
 import time
@@ -16,8 +15,6 @@ from app.cache.storage import closed_by, fences_in
 
 EPOCH_FILE = Path("data/cache-epoch")
 LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
-
-log = logging.getLogger("app.cache")
 
 
 class Epoch:
@@ -53,22 +50,15 @@ def end_epoch(
     """Make every process on this machine forget what it has in memory.
 
     With `seconds`, they remember nothing new for so long, or until this owner ends the
-    epoch without them.
+    epoch without them. Raises OSError where the file cannot be written.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fences = fences_in(file.read_bytes() if file.exists() else b"")
-        fences.pop(owner, None)
-        if seconds:
-            fences[owner] = time.time() + seconds
-        fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-        fresh.write_bytes(closed_by(fences))
-        if fences:
-            os.utime(fresh, (last := max(fences.values()), last))
-        fresh.replace(file)  # a new inode, so that equal times cannot hide a change
-    except OSError as error:
-        log.error(
-            "A running service keeps its cached answers until they expire, since it "
-            "cannot be told of this change: %s. Restart it.",
-            error,
-        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fences = fences_in(file.read_bytes() if file.exists() else b"")
+    fences.pop(owner, None)
+    if seconds:
+        fences[owner] = time.time() + seconds
+    fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    fresh.write_bytes(closed_by(fences))
+    if fences:
+        os.utime(fresh, (last := max(fences.values()), last))
+    fresh.replace(file)  # a new inode, so that equal times cannot hide a change

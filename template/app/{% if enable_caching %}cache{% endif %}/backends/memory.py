@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 import math
 import sys
 import time
@@ -14,6 +15,8 @@ from fastapi_cache.types import Backend
 
 from app.cache.backends.epoch import EPOCH_FILE, Epoch, end_epoch
 from app.cache.storage import FENCE
+
+log = logging.getLogger("app.cache")
 
 _OVERHEAD = 300  # bytes of the containers that hold a key and its value
 _SWEEP_EVERY = 1.0  # seconds
@@ -182,12 +185,20 @@ class OtherMemory(MemoryBackend):
     """The memory of a service in another process: its epoch is all that is in reach."""
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
-        end_epoch(owner=owner, seconds=seconds)
+        with suppress(OSError):  # it will be the same when the epoch is to end
+            end_epoch(owner=owner, seconds=seconds)
 
     async def renew(
         self, tokens: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
-        end_epoch(owner=owner)
+        try:
+            end_epoch(owner=owner)
+        except OSError as error:
+            log.error(
+                "A running service keeps its cached answers until they expire, since "
+                "it cannot be told of this change: %s. Restart it.",
+                error,
+            )
 
 
 def _size(key: str, value: bytes) -> int:
