@@ -7,6 +7,8 @@ from pytest_copie.plugin import Copie
 
 from harness import Template, take_snapshot
 
+collect_ignore = ["owner"]  # its tests belong to the services that they are added to
+
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
