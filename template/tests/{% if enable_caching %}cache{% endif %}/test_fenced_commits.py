@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
 from app.cache import engine, invalidate_namespace
+from app.cache.backends import open_once
 from app.cache.storage import StorageError
+from app.config import Settings
 from app.database import Database
 from app.models import User
 from tests.cache.each import OUTLIVING
@@ -264,3 +266,26 @@ async def test_a_commit_closes_once_and_renews_once_what_it_touches_and_else_not
         await session.rollback()
         await session.commit()
     assert asked == []
+
+
+async def test_a_process_without_the_service_opens_the_cache_once_for_a_commit(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = 0
+
+    async def count(settings: Settings) -> Any:
+        nonlocal opened
+        opened += 1
+        return await open_once(settings)
+
+    monkeypatch.setattr("app.cache.invalidation.open_once", count)
+    database = Database(settings)
+    async with database.session() as session:
+        await session.scalars(select(User))
+    assert opened == 0
+    async with database.session() as session:
+        session.add(
+            User(email="a@example.com", first_name="", last_name="", password_hash="")
+        )
+    assert opened == 1
+    await database.dispose()
