@@ -1,0 +1,59 @@
+"""The rendered service's cache, run in the rendered project."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.cache import cache_lifespan, cached, install_cache, touches, watch_commits
+from app.cache.engine import running
+from app.cache.entry import Entry
+from app.config import get_settings
+from benchmarks.apps import work
+
+
+class Ours(work.Cache):
+    def install(self, app: FastAPI) -> None:
+        install_cache(app, get_settings())
+
+    @asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        workers = int(os.environ.get("BENCH_WORKERS", "1"))
+        settings = get_settings().model_copy(update={"workers": workers})
+        async with cache_lifespan(app, settings):
+            yield
+
+    def cached(self, group: str, *parameters: str) -> Callable[[Any], Any]:
+        return cached(expire=work.TTL, namespace=group)
+
+    async def fill(self, numbers: range) -> None:
+        engine = running()
+        assert engine is not None
+        headers = (("content-type", "application/json"), ("etag", '"0123456789"'))
+        for number in numbers:
+            key = f"unrelated:{number // 1000}:{number}"
+            lookup = await engine.lookup(key, "0" * 16)
+            assert lookup.tokens is not None
+            now = time.time()
+            body = b"x" * 100
+            entry = Entry(
+                tokens=lookup.tokens,
+                fingerprint="0" * 16,
+                stored_at=now,
+                expires_at=now + work.TTL,
+                status=200,
+                headers=headers,
+                varies=(),
+                body=body,
+            )
+            await engine.store(key, entry)
+
+
+def create_app() -> FastAPI:
+    watch_commits(work.sessions)
+    touches(work.User, "users")
+    touches(work.Key, "users")
+    return work.create_app(Ours())
