@@ -152,7 +152,8 @@ def _note_end(session: Session, transaction: SessionTransaction) -> None:
         return
     fence: Fence | None = session.info.pop(_FENCE, None)
     if fence is not None:
-        fence.end()  # a COMMIT without an answer may have been carried out
+        # A COMMIT without an answer may have been carried out.
+        fence.end(_found(session))
     session.info.pop(_PENDING, None)
     exchange: Exchange | None = session.info.pop(_EXCHANGE, None)
     if exchange is not None:
