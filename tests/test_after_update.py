@@ -10,12 +10,23 @@ import re
 import shutil
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from harness import Project, Template, clean_environment, make_repository
+from harness import (
+    ROOT,
+    VARIANTS,
+    Project,
+    Template,
+    as_answers,
+    clean_environment,
+    make_repository,
+    row_id,
+)
 from serving import serving
 
 pytestmark = pytest.mark.xdist_group("after_update")
@@ -55,6 +66,13 @@ def downgrade() -> None:
 SECRET_KEY = "only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s"
 
 OURS, THEIRS = "3f0c5a9e7b21", "b81d20c4e6fa"
+OUR_FILE = f"2026_11_20_{OURS}_add_books.py"
+THEIR_FILE = f"2026_11_23_{THEIRS}_nicknames.py"
+
+CACHES = [row for row in VARIANTS if row["database"] == "sqlite"]
+
+# What the page on updating shows is what was printed.
+PAGE = (ROOT / "docs/updating.md").read_text()
 
 # No final newline, one name that was a setting once, one that nearly is one.
 OWNERS_ENV = """# ours
@@ -73,7 +91,7 @@ def source(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     replace(source, "includes/env.jinja", "\n# --- Database --", SETTING)
     config = source.path / "template/app/config/server.py"
     config.write_text(config.read_text() + FIELD)
-    add_migration(source.path / "template", THEIRS, "their_things")
+    add_migration(source.path / "template", THEIR_FILE, THEIRS)
     source.commit("v0.2.0")
     source.run("git", "tag", "v0.2.0")
     return source
@@ -91,7 +109,7 @@ def original(source: Project, template: Template) -> Project:
 def project(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A service at v0.1.0 on which its owner has worked, and that has a database."""
     project = another(original, tmp_path_factory.mktemp("worked-on"))
-    add_migration(project.path, OURS, "our_things")
+    add_migration(project.path, OUR_FILE, OURS)
     project.run("uv", "sync", "--quiet")
     project.commit()
     project.run("api-admin", "db", "upgrade")
@@ -126,6 +144,7 @@ def test_the_message_names_commands_that_work(project: Project, message: str) ->
         "uv run api-admin db upgrade",
         "uv run pytest",
     ]
+    assert steps.strip("\n") in PAGE
     assert max(map(len, message.splitlines())) <= 100
     assert "app/config/server.py" in project.run("git", "status", "--short")
     assert project.run("git", "diff", "--check") == ""
@@ -141,6 +160,7 @@ def test_env_check_names_what_is_new_and_adds_it(project: Project) -> None:
     )
     found = refused(project, "api-admin", "env", "check")
     assert new in found
+    assert new in PAGE
     assert "- WORKRES is no setting: did you mean WORKERS?\n" in found
     assert "- OLD_SETTING is no setting, or no longer one: remove it" in found
     assert "- LOG_LEVEL is set more than once" in found
@@ -167,7 +187,7 @@ def test_env_check_names_what_is_new_and_adds_it(project: Project) -> None:
 def test_migrations_of_both_sides_are_joined_before_the_service_starts(
     project: Project, tmp_path: Path
 ) -> None:
-    sides = f"{OURS} ({OURS}.py) and {THEIRS} ({THEIRS}.py)"
+    sides = f"{OURS} ({OUR_FILE}) and {THEIRS} ({THEIR_FILE})"
     settings = {"ENV_FILE": ".env.example", "SECRET_KEY": SECRET_KEY}
     for command in (["db", "upgrade"], ["serve"]):
         printed = refused(project, "api-admin", *command, **settings)
@@ -176,6 +196,7 @@ def test_migrations_of_both_sides_are_joined_before_the_service_starts(
             f"Error: 2 migrations are the newest, {sides};"
             " join them with: api-admin db merge"
         )
+    assert line in PAGE
     newest = f"Newest: {OURS}, {THEIRS}, not merged. Run: api-admin db merge\n"
     assert newest in project.run("api-admin", "db", "current", **settings)
 
@@ -193,6 +214,30 @@ def test_migrations_of_both_sides_are_joined_before_the_service_starts(
     empty = settings | {"DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/ci.db"}
     for command in (["upgrade"], ["downgrade", "base", "--yes"]):
         project.run("api-admin", "db", *command, **empty)
+
+
+@pytest.mark.parametrize("row", CACHES, ids=row_id)
+def test_what_a_switch_leaves_behind_in_env_stops_nothing_but_what_is_turned_on(
+    template: Template, row: dict[str, Any]
+) -> None:
+    """Every setting that another variant has is known as one of a part."""
+    project = template.render(**as_answers(row))
+    names = env_names(project)
+    (parts,) = re.findall(
+        r"^PARTS = (\{.*?^\})", project.text("app/config/env.py"), re.M | re.S
+    )
+    gone = tuple(
+        part
+        for part in literal_eval(parts)
+        if not any(name.startswith(part) for name in names)
+    )
+    for other in CACHES:
+        for name in env_names(template.render(**as_answers(other))):
+            assert name in names or name.startswith(gone), name
+
+
+def env_names(project: Project) -> list[str]:
+    return re.findall(r"^([A-Z_]+)=", project.text(".env.example"), re.M)
 
 
 # Conflicts
@@ -346,9 +391,9 @@ def step(project: Project, workflow: str, name: str) -> str:
     return text
 
 
-def add_migration(root: Path, revision: str, table: str) -> None:
-    file = root / "app/migrations/versions" / f"{revision}.py"
-    file.write_text(MIGRATION.format(revision=revision, table=table))
+def add_migration(root: Path, name: str, revision: str) -> None:
+    text = MIGRATION.format(revision=revision, table=f"things_{revision}")
+    (root / "app/migrations/versions" / name).write_text(text)
 
 
 def replace(project: Project, name: str, old: str, new: str) -> None:

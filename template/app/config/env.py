@@ -16,6 +16,7 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "POSTGRES_")
 PARTS = {
     "REDIS_": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_TIMEOUT": "-d enable_caching=true -d cache_backend=redis",
+    "CACHE_FALLBACK_TTL": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_": "-d enable_caching=true",
 }
 SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED")
