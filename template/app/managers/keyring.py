@@ -5,6 +5,7 @@ is of no use as its name in the cache, and neither signs a token.
 """
 
 import hmac
+from functools import lru_cache
 from hashlib import sha256
 
 from app.config import Settings
@@ -12,10 +13,14 @@ from app.config import Settings
 
 def derive_key(settings: Settings, purpose: str) -> bytes:
     """32 bytes that only `SECRET_KEY` and the purpose determine."""
-    secret = settings.secret_key.get_secret_value().encode()
-    return hmac.digest(secret, f"app/{purpose}".encode(), sha256)
+    return _derive(settings.secret_key.get_secret_value(), purpose)
 
 
 def keyed_digest(settings: Settings, purpose: str, text: str) -> str:
     """The text's HMAC-SHA256 for this purpose, as 64 hexadecimal digits."""
-    return hmac.new(derive_key(settings, purpose), text.encode(), sha256).hexdigest()
+    return hmac.digest(derive_key(settings, purpose), text.encode(), sha256).hex()
+
+
+@lru_cache(maxsize=16)
+def _derive(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), f"app/{purpose}".encode(), sha256)

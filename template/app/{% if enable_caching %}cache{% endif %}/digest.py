@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any
@@ -15,11 +16,22 @@ from fastapi import Request
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from app.cache.engine import running
+from app.cache.exchange import headers_of
 from app.cache.policy import cache_policy
+
+# What JSON says as it is; the subclasses of these, such as enums, are told apart.
+_PLAIN = frozenset({str, int, float, bool})
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class Unstable(Exception):
     """A value that says nothing about itself that would be the same tomorrow."""
+
+
+_STABLE = (
+    *(str, int, float, bytes, Enum, datetime, date, time, UUID, Decimal, timedelta),
+    *(PurePath, SecretStr, SecretBytes, BaseModel, list, tuple, set, frozenset, dict),
+)
 
 
 def parameters_of(
@@ -37,7 +49,8 @@ def parameters_of(
     """
     found: dict[str, Any] = {}
     for name, value in kwargs.items():
-        if value is None:
+        kind: Any = type(value)
+        if value is None or _is_tool(kind):
             continue
         try:
             found[name] = stable(value)
@@ -45,15 +58,16 @@ def parameters_of(
             continue
     if request is not None:
         taken = {*found, *named}
-        for name, text in request.query_params.multi_items():
-            if name not in taken:
-                found.setdefault(f"?{name}", []).append(text)
+        if request.scope["query_string"]:
+            for name, text in request.query_params.multi_items():
+                if name not in taken:
+                    found.setdefault(f"?{name}", []).append(text)
         for name, value in request.path_params.items():
             if name not in taken:
                 found[f"/{name}"] = str(value)
         policy = cache_policy(request.scope.get("endpoint"))
         for name in policy.headers if policy else ():
-            if sent := request.headers.getlist(name):
+            if sent := headers_of(request).getlist(name.lower()):
                 found[f"{name}:"] = sent
         for name in policy.cookies if policy else ():
             if name in request.cookies:
@@ -64,14 +78,17 @@ def parameters_of(
 def digest(value: object) -> str:
     """Return 96 bits of a keyed digest of a JSON value: it may be a secret."""
     engine = running()
-    text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
     return blake2b(
-        text, key=engine.secret if engine else b"", digest_size=12
+        _encode(value).encode("ascii"),
+        key=engine.secret if engine else b"",
+        digest_size=12,
     ).hexdigest()
 
 
 def stable(value: Any) -> Any:
     """Return a JSON value that is equal for equal values; Unstable when none is."""
+    if type(value) in _PLAIN:
+        return value
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -103,3 +120,9 @@ def stable(value: Any) -> Any:
             [stable(getattr(value, f.name)) for f in fields],
         ]
     raise Unstable(type(value).__qualname__)
+
+
+@lru_cache(maxsize=1024)
+def _is_tool(kind: type[object]) -> bool:
+    """Tell whether no value of this type is stable: it is a session, a client, …"""
+    return not (issubclass(kind, _STABLE) or dataclasses.is_dataclass(kind))

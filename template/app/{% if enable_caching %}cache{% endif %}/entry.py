@@ -9,15 +9,18 @@ format version is no entry, so it is a miss.
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 _MAGIC = b"fastcache\x01"
 _END_OF_TIME = 1e11
+_Pairs = tuple[tuple[str, str], ...]
+_Head = tuple[tuple[str, ...], str, float, float, int, _Pairs, _Pairs]
+_dump = json.JSONEncoder(separators=(",", ":")).encode
 _FRAME = struct.Struct(f">{len(_MAGIC)}sIII")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stored response (or value, with status 0).
 
     `tokens` are the versions that the entry's namespaces had before its handler ran;
@@ -30,28 +33,22 @@ class Entry:
     stored_at: float
     expires_at: float
     status: int
-    headers: tuple[tuple[str, str], ...]
-    varies: tuple[tuple[str, str], ...]
+    headers: _Pairs
+    varies: _Pairs
     body: bytes
 
     def encode(self) -> bytes:
         """Return the entry as bytes."""
-        about = json.dumps(
-            [
-                self.tokens,
-                self.fingerprint,
-                self.stored_at,
-                self.expires_at,
-                self.status,
-                self.headers,
-                self.varies,
-            ],
-            separators=(",", ":"),
-        ).encode()
+        about = _dump(self[:-1]).encode()
         check = zlib.crc32(self.body, zlib.crc32(about))
-        return (
-            _FRAME.pack(_MAGIC, check, len(about), len(self.body)) + about + self.body
-        )
+        frame = _FRAME.pack(_MAGIC, check, len(about), len(self.body))
+        return _Encoded(b"".join((frame, about, self.body)))
+
+
+class _Encoded(bytes):
+    """Bytes that this process made, and that have not left it: there is no damage."""
+
+    __slots__ = ()
 
 
 def decode(data: bytes | None) -> Entry | None:
@@ -63,8 +60,15 @@ def decode(data: bytes | None) -> Entry | None:
         return None
     about = data[_FRAME.size : _FRAME.size + about_size]
     body = data[_FRAME.size + about_size :]
-    if zlib.crc32(body, zlib.crc32(about)) != check:
+    if type(data) is not _Encoded and zlib.crc32(body, zlib.crc32(about)) != check:
         return None
+    head = _head(about)
+    return None if head is None else Entry(*head, body)
+
+
+@lru_cache(maxsize=1024)
+def _head(about: bytes) -> _Head | None:
+    """Return all fields but the body, or None; kept for the next hit."""
     try:
         tokens, fingerprint, stored, expires, status, headers, varies = json.loads(
             about
@@ -73,15 +77,14 @@ def decode(data: bytes | None) -> Entry | None:
         "".join(text for pair in headers for text in pair).encode("latin-1")
         if not 0 <= stored < expires < _END_OF_TIME:
             return None
-        return Entry(
-            tokens=tuple(tokens),
-            fingerprint=fingerprint,
-            stored_at=float(stored),
-            expires_at=float(expires),
-            status=int(status),
-            headers=tuple((name, value) for name, value in headers),
-            varies=tuple((name, value) for name, value in varies),
-            body=body,
+        return (
+            tuple(tokens),
+            fingerprint,
+            float(stored),
+            float(expires),
+            int(status),
+            tuple((name, value) for name, value in headers),
+            tuple((name, value) for name, value in varies),
         )
     except (ValueError, TypeError, ArithmeticError, RecursionError):
         return None

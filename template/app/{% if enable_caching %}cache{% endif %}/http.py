@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from app.cache.entry import Entry
 
@@ -21,6 +22,24 @@ _DIRECTIVE = re.compile(r'([^\s,;="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # RFC 9110 15.4.5: what a 304 repeats of the 200 that it stands for.
 _IN_304 = {"cache-control", "content-location", "date", "etag", "expires", "vary"}
+
+
+class Fields(Headers):
+    """A request's headers, found by name: a cache asks for many that are not there."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._lines: dict[str, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            self._lines.setdefault(name.decode("latin-1"), []).append(value)
+
+    def getlist(self, key: str) -> list[str]:
+        """Return the lines of a field, whose name has to be in lower case."""
+        lines = self._lines.get(key)
+        return [line.decode("latin-1") for line in lines] if lines else []
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,8 @@ class Directives:
 
     def accepts(self, entry: Entry) -> bool:
         """Tell whether the request may be answered from this entry."""
+        if self is _NONE:
+            return True
         now = time.time()
         if self.no_cache:
             return False
@@ -56,7 +77,8 @@ def directives_of(headers: Headers) -> Directives:
     """Read the request's Cache-Control, or the older Pragma where there is none."""
     text = combined(headers, "cache-control")
     if text is None:
-        return _NONE if "pragma" not in headers else _pragma(headers["pragma"])
+        pragma = combined(headers, "pragma")
+        return _NONE if pragma is None else _pragma(pragma)
     found = {name.lower(): value.strip('"') for name, value in _DIRECTIVE.findall(text)}
     return Directives(
         no_cache="no-cache" in found,

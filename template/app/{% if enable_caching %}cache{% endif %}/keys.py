@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 
 from app.cache.digest import parameters_of
-from app.cache.identity import identity_of
+from app.cache.exchange import headers_of
+from app.cache.identity import identity_of, principal_of
 from app.cache.namespaces import segment
 
 Function = Callable[..., Any]
@@ -37,7 +38,7 @@ class KeyBuilder(Protocol):
     ) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     func: Function
     namespace: str
@@ -49,9 +50,7 @@ class _Call:
         given = self.kwargs.get("user_id")
         if given is not None:
             return given
-        principal = (
-            getattr(self.request.state, "principal", None) if self.request else None
-        )
+        principal = principal_of(self.request) if self.request else None
         return identity_of(self.request) if principal is None else principal.user_id
 
     def page(self) -> tuple[str, ...]:
@@ -65,22 +64,29 @@ class _Call:
         """Where the request was sent: an answer may hold links that begin like it."""
         if self.request is None:
             return None
-        scope, host = self.request.scope, self.request.headers.get("host", "")
-        return f"{scope['scheme']}://{host}{scope['path']}"
+        scope, hosts = self.request.scope, headers_of(self.request).getlist("host")
+        return f"{scope['scheme']}://{''.join(hosts[:1])}{scope['path']}"
 
     def named(self, *names: str) -> tuple[str, ...]:
         """Those of the parameters that the call was given, so that segments name."""
         return tuple(name for name in names if self.kwargs.get(name) is not None)
 
     def key(
-        self, *segments: object, without: tuple[str, ...] = (), **more: object
+        self,
+        *segments: object,
+        without: tuple[str, ...] = (),
+        more: Mapping[str, object] | None = None,
     ) -> str:
-        """Join the namespace, the segments and the digest of all other parameters."""
-        rest = {name: v for name, v in self.kwargs.items() if name not in without}
-        rest |= {f"@{name}": value for name, value in more.items()}
-        parts = [segment(part) for part in segments if part != ""]
+        """Join the namespace, the segments and the digest of all other parameters.
+
+        `more` depends on no parameter; its names are such as no parameter has.
+        """
+        rest = {**self.kwargs, **more} if more else dict(self.kwargs)
+        for name in without:
+            rest.pop(name, None)
         digest = parameters_of(self.request, rest, without)
-        return ":".join(part for part in (self.namespace, *parts, digest) if part)
+        parts = [segment(part) for part in segments if part != ""]
+        return ":".join([part for part in (self.namespace, *parts, digest) if part])
 
 
 class _Named:
@@ -108,7 +114,8 @@ def _builder(build: Callable[[_Call], str]) -> KeyBuilder:
 def default_key_builder(call: _Call) -> str:
     """Key of one principal's request: {namespace}:{function}:{principal}:{digest}."""
     function = f"{call.func.__module__}.{call.func.__qualname__}"
-    return call.key(function, identity_of(call.request), address=call.address())
+    more = {"@address": call.address()}
+    return call.key(function, identity_of(call.request), more=more)
 
 
 @_builder
@@ -119,8 +126,8 @@ def user_scoped_key_builder(call: _Call) -> str:
     the digest.
     """
     named = call.named("user_id")
-    asker = identity_of(call.request) if named else None
-    return call.key(call.user_id(), call.func.__name__, without=named, asker=asker)
+    more = {"@asker": identity_of(call.request)} if named else None
+    return call.key(call.user_id(), call.func.__name__, without=named, more=more)
 
 
 @_builder

@@ -48,7 +48,7 @@ class CacheMiddleware:
                 scope["method"] = "HEAD"
             if exchange.ticket is not None:
                 await exchange.ticket.land(None, abandoned=recorder.silent)
-        if exchange.outcome is not None:
+        if exchange.outcome is not None and log.isEnabledFor(logging.INFO):
             elapsed = (time.perf_counter() - exchange.started) * 1000
             log.info(
                 "CACHE %s: %s %s (%.2fms)",

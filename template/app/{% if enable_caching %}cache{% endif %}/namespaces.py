@@ -10,13 +10,16 @@ once, at a cost that does not depend on what is stored.
 Tokens are random and never count up, so one that was evicted cannot come back.
 """
 
+import re
 import secrets
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote
 
 ROOT = ""
 MAX_DEPTH = 16
 _MAX_LENGTH = 256
+_QUOTED_AS_IT_IS = re.compile(r"[A-Za-z0-9_.~@+ -]*")
 
 
 def new_token() -> str:
@@ -50,7 +53,13 @@ def owner_of(namespace: str) -> str:
 
 def segment(value: object) -> str:
     """Return a value as one segment of a key, whatever characters it has."""
-    return quote(str(value), safe="@+ ")
+    text = value if type(value) is str else str(value)
+    return text if _QUOTED_AS_IT_IS.fullmatch(text) else _quoted(text)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return quote(text, safe="@+ ")
 
 
 def storage_key(prefix: str, kind: str, name: str) -> str:

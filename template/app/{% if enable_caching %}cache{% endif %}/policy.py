@@ -72,6 +72,8 @@ class CachePolicy:
             args=args,
             kwargs=kwargs,
         )
+        if type(key) is str:
+            return key
         return str(await key if inspect.isawaitable(key) else key)
 
     def ttl(self, engine: Engine) -> int:

@@ -75,7 +75,7 @@ class Storage(Protocol):
         ...
 
     async def release(self, lease: str, owner: bytes) -> None:
-        """Give a lease back, if it is still this owner's."""
+        """Give a lease back, if it is still this owner's; do not wait for that."""
         ...
 
     async def open(self) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from anyio import CancelScope
-
 from app.cache.engine import LEASE, Engine, Lookup
 from app.cache.entry import Entry
 from app.cache.flight import Flight
@@ -73,11 +71,10 @@ class Ticket:
             self.engine.flights.land(_run(self.lookup), flight, entry, abandoned)
         lease, self.lease = self.lease, None
         if lease is not None:
-            with CancelScope(shield=True):
-                try:
-                    await self.engine.storage.release(lease, self.owner)
-                except StorageError:
-                    return  # it runs out by itself
+            try:
+                await self.engine.storage.release(lease, self.owner)
+            except StorageError:
+                return  # it runs out by itself
 
 
 async def admit(

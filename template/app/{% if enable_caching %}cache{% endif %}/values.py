@@ -15,7 +15,7 @@ from app.cache.attempt import Attempt
 from app.cache.digest import Unstable, stable
 from app.cache.engine import running
 from app.cache.entry import Entry
-from app.cache.exchange import current
+from app.cache.exchange import Exchange, current
 from app.cache.keys import default_key_builder
 from app.cache.policy import CachePolicy
 from app.cache.ticket import Ticket, admit
@@ -28,11 +28,17 @@ _TOOLS = (AsyncSession, Session, Request, Response)
 class ValueAttempt(Attempt):
     """A run whose value is stored, encoded, when it comes to its end."""
 
-    def __init__(self, policy: CachePolicy, ticket: Ticket) -> None:
+    def __init__(
+        self, policy: CachePolicy, ticket: Ticket, exchange: Exchange | None
+    ) -> None:
         self._policy = policy
         self._ticket = ticket
+        self._exchange = exchange
+        self._transactions = exchange.transactions if exchange else 0
 
     async def finish(self, result: Any) -> Any:
+        if self._exchange is not None and self._ticket.storable:
+            self._exchange.transactions = self._transactions  # its tokens are enough
         entry = None
         try:
             entry = self._ticket.entry(encode(self._policy, result))
@@ -68,16 +74,20 @@ async def begin(
         return Attempt()
     decoded = Decoded(policy)
     reading = exchange is not None and exchange.open_transactions > 0
+    key = await policy.key(request, args, given)
     found = await admit(
         engine,
         policy,
-        await policy.key(request, args, given),
+        key,
         lambda entry: entry.status == 0 and decoded(entry),
         fresh=False,
         storable=not (reading or any(_in_transaction(v) for v in given.values())),
     )
+    tokens = found.lookup.tokens if isinstance(found, Ticket) else found.entry.tokens
+    if exchange is not None:
+        exchange.sources |= engine.tokens_of(key, tokens or ())
     if isinstance(found, Ticket):
-        return ValueAttempt(policy, found)
+        return ValueAttempt(policy, found, exchange if tokens else None)
     return Attempt.of(decoded.value)
 
 
@@ -119,9 +129,14 @@ def _named(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """Return all arguments by name, so that `f(5)` and `f(id=5)` are one call."""
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound = _signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def _in_transaction(value: object) -> bool:

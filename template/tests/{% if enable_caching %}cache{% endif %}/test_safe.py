@@ -8,7 +8,6 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def _forged(data: bytes, **changes: Any) -> bytes:
     """Return an entry with a right checksum and other contents."""
     entry = decode(data)
     assert entry is not None
-    return replace(entry, **changes).encode()
+    return entry._replace(**changes).encode()
 
 
 def _with_description(data: bytes, about: bytes) -> bytes:

@@ -78,7 +78,16 @@ class MemoryBackend(Backend):
             await self.clear()
         if self._epoch.closed():
             return [FENCE] * len(keys)
-        return [self._read(key) for key in keys]
+        found: list[bytes | None] = []
+        now = time.monotonic()
+        for key in keys:
+            held = self._values.get(key)
+            if held is not None and held[1] > now:
+                self._values.move_to_end(key)
+                found.append(held[0])
+            else:
+                found.append(self._read(key))
+        return found
 
     async def put(self, key: str, value: bytes, expire: int) -> None:
         self._write(key, value, expire)
