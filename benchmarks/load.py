@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.processes import LOAD_CPU, Failed, Server
+
+_LONGEST = 60  # seconds
 
 # Each request the next one of `requests`: its path and its X-API-Key.
 _IN_TURN = """
@@ -92,6 +95,9 @@ def send(
         output = _run(command, seconds)
         cpu = server.cpu() - cpu
         redis_cpu = redis.cpu() - redis_cpu if redis else 0.0
+    if " 0 requests in" in output and seconds < _LONGEST:  # a very busy machine
+        more: dict[str, Any] = {"headers": headers, "in_turn": in_turn, "redis": redis}
+        return send(server, path, connections=connections, seconds=4 * seconds, **more)
     return _result(output, cpu, redis_cpu)
 
 
