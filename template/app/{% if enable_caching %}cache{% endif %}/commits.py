@@ -145,6 +145,7 @@ def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
     if exchange is not None and _EXCHANGE not in session.info:
         session.info[_EXCHANGE] = exchange
         exchange.open_transactions += 1
+        exchange.transactions += 1
 
 
 def _note_end(session: Session, transaction: SessionTransaction) -> None:

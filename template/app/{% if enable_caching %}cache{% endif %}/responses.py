@@ -2,7 +2,7 @@
 
 import logging
 import time
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import BackgroundTasks, Request, Response
@@ -17,6 +17,7 @@ from app.cache.entry import Entry
 from app.cache.exchange import Exchange, exchange_of
 from app.cache.http import (
     CLIENT_POLICY,
+    combined,
     condition_status,
     directives_of,
     entity_tag,
@@ -29,13 +30,10 @@ from app.cache.values import Decoded, encode
 
 log = logging.getLogger("app.cache")
 
-RawHeaders = list[tuple[bytes, bytes]]
-
 # Headers that belong to one message or to the way it travels, not to the response.
 MESSAGE_HEADERS = frozenset(
     {"age", "cache-status", "connection", "content-length", "date"}
 )
-_LEFT_OUT = MESSAGE_HEADERS | {"vary"}
 
 
 class ResponseAttempt(Attempt):
@@ -81,9 +79,8 @@ async def begin(
     engine, exchange = running(), exchange_of(request.scope)
     if engine is None or exchange is None or request.method != "GET":
         return Attempt()
-    headers = exchange.headers
-    directives = directives_of(headers)
-    if directives.no_store or "range" in headers:
+    directives = directives_of(request.headers)
+    if directives.no_store or "range" in request.headers:
         exchange.settle("BYPASS", "fwd=bypass")
         return Attempt()
 
@@ -92,7 +89,7 @@ async def begin(
     def accepts(entry: Entry) -> bool:
         return (
             entry.status == 200
-            and all(_selects(headers, *varies) for varies in entry.varies)
+            and all(_selects(request.headers, *varies) for varies in entry.varies)
             and directives.accepts(entry)
             and (decoded is None or decoded(entry))
         )
@@ -113,7 +110,7 @@ async def begin(
     if isinstance(found, Found):
         _describe(exchange, found, *detail)
         if decoded is None:
-            return Attempt.of(_replay(headers, found))
+            return Attempt.of(_replay(request, found))
         exchange.found = found
         return Attempt.of(decoded.value)
     if directives.only_if_cached:
@@ -134,24 +131,21 @@ def make_entry(
 
     RFC 9111 3: only what every later request for this key may be given.
     """
-    own = [
-        (name.decode("latin-1").lower(), value.decode("latin-1"))
-        for name, value in start["headers"]
-    ]
-    names = {name for name, _ in own}
-    vary = ", ".join(value for name, value in own if name == "vary")
+    own = Headers(raw=[(name.lower(), value) for name, value in start["headers"]])
+    vary = combined(own, "vary") or ""
     if (
         start["status"] != 200
-        or "set-cookie" in names
+        or "set-cookie" in own
+        or "no-store" in (combined(own, "cache-control") or "").lower()
         or "*" in vary
-        or any(n == "cache-control" and "no-store" in v.lower() for n, v in own)
     ):
         return None
-    kept = [(name, value) for name, value in own if name not in _LEFT_OUT]
+    left_out = MESSAGE_HEADERS | {"vary"}
+    kept = [(name, value) for name, value in own.items() if name not in left_out]
     kept.append(("vary", with_vary(vary)))
-    if "etag" not in names:
+    if "etag" not in own:
         kept.append(("etag", entity_tag(body)))
-    if "cache-control" not in names:
+    if "cache-control" not in own:
         kept.append(("cache-control", CLIENT_POLICY))
     named = [name.strip().lower() for name in vary.split(",")]
     varies = tuple((name, digest(request.getlist(name))) for name in named if name)
@@ -170,40 +164,29 @@ def _describe(exchange: Exchange, found: Found, *detail: str) -> None:
         exchange.settle("HIT", "hit", f"ttl={remaining}", *detail)
 
 
-class _Replay(Response):
-    """A response that is complete: nothing is rendered, nothing worked out."""
-
-    def __init__(self, status: int, headers: RawHeaders, body: bytes) -> None:
-        self.status_code = status
-        self.raw_headers = headers
-        self.body = body
-        self.background = None
-
-
-def _replay(request: Headers, found: Found) -> Response:
-    status, headers = answer_to(request, found.entry)
+def _replay(request: Request, found: Found) -> Response:
+    status, headers = answer_to(request.headers, found.entry)
     body = found.entry.body if status == 200 else b""
+    response = Response(body, status)
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))
     if not found.collapsed:
         headers.append(age_of(found.entry))
-    return _Replay(status, headers, body)
+    response.raw_headers = headers
+    return response
 
 
-def answer_to(request: Headers, entry: Entry) -> tuple[int, RawHeaders]:
+def answer_to(request: Headers, entry: Entry) -> tuple[int, list[tuple[bytes, bytes]]]:
     """Return the status and the headers with which an entry answers a request."""
-    status = 200
-    if "if-none-match" in request or "if-match" in request:
-        status = condition_status(request, dict(entry.headers).get("etag", ""))
+    status = condition_status(request, dict(entry.headers).get("etag", ""))
+    headers: Sequence[tuple[str, str]] = entry.headers
     if status == 304:
-        return status, [*_raw(tuple(not_modified_headers(entry.headers)))]
-    return status, [*_raw(entry.headers)] if status == 200 else []
-
-
-@lru_cache(maxsize=1024)
-def _raw(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return headers as they are sent; kept for the next hit."""
-    return tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in headers)
+        headers = not_modified_headers(headers)
+    elif status == 412:
+        headers = ()
+    return status, [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
+    ]
 
 
 def age_of(entry: Entry) -> tuple[bytes, bytes]:
