@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from app.cache.entry import Entry, decode
 from app.cache.flight import Flights
@@ -31,8 +32,7 @@ ATTEMPTS = 3  # at an invalidation, before it is left to the journal
 LEASE = 10  # seconds that other processes wait for the one that runs a handler
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What the cache knew of a key, read in one moment.
 
     `tokens` are the current versions, None when the backend could not be asked or one
@@ -85,22 +85,29 @@ class Engine:
         """Read an entry and the versions of its namespaces, in one round trip."""
         if self.journal:
             return Lookup(key, None, None)
-        names = [self.token_key(name) for name in namespaces_of(key)]
+        places = _places(self.prefix, key)
         try:
-            found = await self.storage.get_many([self.entry_key(key), *names])
-            tokens = dict(zip(names, found[1:], strict=True))
-            if missing := [name for name, token in tokens.items() if not token]:
-                fresh = {name: new_token().encode() for name in missing}
-                begun = await self.storage.add_many(fresh, TOKEN_TTL)
-                tokens.update(zip(missing, begun, strict=True))
+            data, *tokens = await self.storage.get_many(places)
+            if not all(tokens):
+                tokens = await self._begin(places[1:], tokens)
         except StorageError as error:
             log.warning("Cache lookup failed: %s", error)
             return Lookup(key, None, None)
-        current = tuple((t or b"").decode("ascii", "replace") for t in tokens.values())
-        entry = self.valid(found[0], current, fingerprint)
-        if entry is None and any(t and t.startswith(FENCE) for t in tokens.values()):
+        current = tuple([(t or b"").decode("ascii", "replace") for t in tokens])
+        entry = self.valid(data, current, fingerprint)
+        if entry is None and any(t and t.startswith(FENCE) for t in tokens):
             return Lookup(key, None, None)
         return Lookup(key, current, entry)
+
+    async def _begin(
+        self, places: Sequence[str], tokens: Sequence[bytes | None]
+    ) -> list[bytes | None]:
+        """Return the tokens, with new ones stored for those that are not there."""
+        now = dict(zip(places, tokens, strict=True))
+        fresh = {place: new_token().encode() for place in places if not now[place]}
+        begun = await self.storage.add_many(fresh, TOKEN_TTL)
+        now.update(zip(fresh, begun, strict=True))
+        return [now[place] for place in places]
 
     def valid(
         self, data: bytes | None, tokens: tuple[str, ...] | None, fingerprint: str
@@ -179,6 +186,13 @@ class Engine:
     def token_key(self, namespace: str) -> str:
         """Return where the version of a namespace is stored."""
         return storage_key(self.prefix, "token", namespace)
+
+
+@lru_cache(maxsize=4096)
+def _places(prefix: str, key: str) -> tuple[str, ...]:
+    """Return where an entry is stored, and then its namespaces' tokens."""
+    tokens = (storage_key(prefix, "token", name) for name in namespaces_of(key))
+    return storage_key(prefix, "entry", key), *tokens
 
 
 _running: Engine | None = None

@@ -5,8 +5,10 @@ from contextvars import ContextVar
 from typing import Literal
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import Scope
 
+from app.cache.http import Fields
 from app.cache.ticket import Found, Ticket
 
 SCOPE_KEY = "app.cache"
@@ -17,7 +19,7 @@ class Exchange:
     """One request's dealings with the cache, from its lookup to its stored response."""
 
     def __init__(self, scope: Scope) -> None:
-        self.headers = Headers(scope=scope)
+        self.headers = Fields(scope)
         self.started = time.perf_counter()
         self.outcome: Outcome | None = None
         self.status: tuple[str, ...] = ()
@@ -40,3 +42,9 @@ def exchange_of(scope: Scope) -> Exchange | None:
     """Return the request's exchange, None where the middleware is not mounted."""
     found = scope.get(SCOPE_KEY)
     return found if isinstance(found, Exchange) else None
+
+
+def headers_of(request: Request) -> Headers:
+    """Return a request's headers, by the names that they have in lower case."""
+    exchange = exchange_of(request.scope)
+    return request.headers if exchange is None else exchange.headers

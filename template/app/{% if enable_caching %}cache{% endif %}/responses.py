@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import BackgroundTasks, Request, Response
@@ -17,7 +17,6 @@ from app.cache.entry import Entry
 from app.cache.exchange import Exchange, exchange_of
 from app.cache.http import (
     CLIENT_POLICY,
-    combined,
     condition_status,
     directives_of,
     entity_tag,
@@ -30,10 +29,13 @@ from app.cache.values import Decoded, encode
 
 log = logging.getLogger("app.cache")
 
+RawHeaders = list[tuple[bytes, bytes]]
+
 # Headers that belong to one message or to the way it travels, not to the response.
 MESSAGE_HEADERS = frozenset(
     {"age", "cache-status", "connection", "content-length", "date"}
 )
+_LEFT_OUT = MESSAGE_HEADERS | {"vary"}
 
 
 class ResponseAttempt(Attempt):
@@ -79,8 +81,9 @@ async def begin(
     engine, exchange = running(), exchange_of(request.scope)
     if engine is None or exchange is None or request.method != "GET":
         return Attempt()
-    directives = directives_of(request.headers)
-    if directives.no_store or "range" in request.headers:
+    headers = exchange.headers
+    directives = directives_of(headers)
+    if directives.no_store or "range" in headers:
         exchange.settle("BYPASS", "fwd=bypass")
         return Attempt()
 
@@ -89,7 +92,7 @@ async def begin(
     def accepts(entry: Entry) -> bool:
         return (
             entry.status == 200
-            and all(_selects(request.headers, *varies) for varies in entry.varies)
+            and all(_selects(headers, *varies) for varies in entry.varies)
             and directives.accepts(entry)
             and (decoded is None or decoded(entry))
         )
@@ -110,7 +113,7 @@ async def begin(
     if isinstance(found, Found):
         _describe(exchange, found, *detail)
         if decoded is None:
-            return Attempt.of(_replay(request, found))
+            return Attempt.of(_replay(headers, found))
         exchange.found = found
         return Attempt.of(decoded.value)
     if directives.only_if_cached:
@@ -131,21 +134,24 @@ def make_entry(
 
     RFC 9111 3: only what every later request for this key may be given.
     """
-    own = Headers(raw=[(name.lower(), value) for name, value in start["headers"]])
-    vary = combined(own, "vary") or ""
+    own = [
+        (name.decode("latin-1").lower(), value.decode("latin-1"))
+        for name, value in start["headers"]
+    ]
+    names = {name for name, _ in own}
+    vary = ", ".join(value for name, value in own if name == "vary")
     if (
         start["status"] != 200
-        or "set-cookie" in own
-        or "no-store" in (combined(own, "cache-control") or "").lower()
+        or "set-cookie" in names
         or "*" in vary
+        or any(n == "cache-control" and "no-store" in v.lower() for n, v in own)
     ):
         return None
-    left_out = MESSAGE_HEADERS | {"vary"}
-    kept = [(name, value) for name, value in own.items() if name not in left_out]
+    kept = [(name, value) for name, value in own if name not in _LEFT_OUT]
     kept.append(("vary", with_vary(vary)))
-    if "etag" not in own:
+    if "etag" not in names:
         kept.append(("etag", entity_tag(body)))
-    if "cache-control" not in own:
+    if "cache-control" not in names:
         kept.append(("cache-control", CLIENT_POLICY))
     named = [name.strip().lower() for name in vary.split(",")]
     varies = tuple((name, digest(request.getlist(name))) for name in named if name)
@@ -164,29 +170,40 @@ def _describe(exchange: Exchange, found: Found, *detail: str) -> None:
         exchange.settle("HIT", "hit", f"ttl={remaining}", *detail)
 
 
-def _replay(request: Request, found: Found) -> Response:
-    status, headers = answer_to(request.headers, found.entry)
+class _Replay(Response):
+    """A response that is complete: nothing is rendered, nothing worked out."""
+
+    def __init__(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        self.status_code = status
+        self.raw_headers = headers
+        self.body = body
+        self.background = None
+
+
+def _replay(request: Headers, found: Found) -> Response:
+    status, headers = answer_to(request, found.entry)
     body = found.entry.body if status == 200 else b""
-    response = Response(body, status)
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))
     if not found.collapsed:
         headers.append(age_of(found.entry))
-    response.raw_headers = headers
-    return response
+    return _Replay(status, headers, body)
 
 
-def answer_to(request: Headers, entry: Entry) -> tuple[int, list[tuple[bytes, bytes]]]:
+def answer_to(request: Headers, entry: Entry) -> tuple[int, RawHeaders]:
     """Return the status and the headers with which an entry answers a request."""
-    status = condition_status(request, dict(entry.headers).get("etag", ""))
-    headers: Sequence[tuple[str, str]] = entry.headers
+    status = 200
+    if "if-none-match" in request or "if-match" in request:
+        status = condition_status(request, dict(entry.headers).get("etag", ""))
     if status == 304:
-        headers = not_modified_headers(headers)
-    elif status == 412:
-        headers = ()
-    return status, [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
-    ]
+        return status, [*_raw(tuple(not_modified_headers(entry.headers)))]
+    return status, [*_raw(entry.headers)] if status == 200 else []
+
+
+@lru_cache(maxsize=1024)
+def _raw(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return headers as they are sent; kept for the next hit."""
+    return tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in headers)
 
 
 def age_of(entry: Entry) -> tuple[bytes, bytes]:
