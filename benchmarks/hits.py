@@ -212,10 +212,10 @@ def measure_service(bench: Bench) -> None:
                 )
             )
             running[mode] = Running(server, redis)
-        for mode in running.values():
+        for target in running.values():
             for path in (*SERVICE_PATHS, *(f"/prebuilt{p}" for p in SERVICE_PATHS)):
-                load.get(mode.server, path, bearer)
-                load.get(mode.server, path, key)
+                load.get(target.server, path, bearer)
+                load.get(target.server, path, key)
         _disabled(bench, running, bearer)
         _authenticated(bench, running, bearer, key)
 

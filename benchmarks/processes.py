@@ -77,13 +77,13 @@ def running(
         _wait_until_up(process, port, log)
         yield Server(process.pid, port)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        _signal_group(process.pid, signal.SIGTERM)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             pass
         finally:
-            _kill_group(process.pid)
+            _signal_group(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -155,9 +155,9 @@ def _group_of(pid: int) -> int:
         return 0
 
 
-def _kill_group(group: int) -> None:
+def _signal_group(group: int, number: signal.Signals) -> None:
     try:
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(group, number)
     except ProcessLookupError:
         return
 
