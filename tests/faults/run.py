@@ -1,0 +1,186 @@
+"""Runs the faults one after the other, and tells what the requests met."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faults.faults import FAULTS, World
+from faults.load import Load, Tally, read_of, reads
+from faults.proxy import Proxy
+from faults.service import WORKERS, Service
+from faults.valkey import valkey_in
+from tables import table
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long and how much."""
+
+    rate: float  # requests a second
+    warm: float  # seconds before each fault
+    fault: float  # seconds of it
+    recovery: float  # seconds after which a recovery counts as none
+    rounds: int
+
+
+FULL = Length(rate=200, warm=3, fault=10, recovery=30, rounds=100)
+SHORT = Length(rate=60, warm=0.3, fault=2, recovery=60, rounds=5)
+
+ROUNDS = "rounds of: cut, write, heal, read at once"
+LIMITED = {"one of two workers cut off"}
+"""Faults in which the workers do not see the same: documented as a limit."""
+
+
+@dataclass
+class Outcome:
+    """What one fault did; times are in seconds."""
+
+    fault: str
+    during: Tally = field(default_factory=Tally)
+    after: Tally = field(default_factory=Tally)
+    recovery: float | None = None
+
+    @property
+    def errors(self) -> int:
+        return self.during.errors.total() + self.after.errors.total()
+
+    @property
+    def stale(self) -> int:
+        """Stale reads that break a promise."""
+        others = 0 if self.fault in LIMITED else self.during.stale["others"]
+        return self.during.stale["own"] + others + self.after.stale.total()
+
+
+ServiceOpener = Callable[[list[str]], AbstractAsyncContextManager[Service]]
+
+
+@asynccontextmanager
+async def world_of(
+    project: Path, opener: ServiceOpener, length: Length
+) -> AsyncIterator[World]:
+    """A server, a proxy for each worker, the service and its load; all at work."""
+    async with AsyncExitStack() as stack:
+        valkey = stack.enter_context(valkey_in(project))
+        await valkey.start()
+        proxies = [Proxy(valkey.socket) for _ in WORKERS]
+        for proxy in proxies:
+            await proxy.start()
+            stack.push_async_callback(proxy.stop)
+        urls = [f"redis://127.0.0.1:{proxy.port}/0" for proxy in proxies]
+        service = await stack.enter_async_context(opener(urls))
+        load = Load(service, length.rate, patience=length.fault + 10)
+        await load.connect()
+        stack.push_async_callback(load.disconnect)
+        load.start()
+        stack.push_async_callback(load.stop)
+        assert await load.until_hits(length.recovery) is not None, "no hits"
+        yield World(valkey, proxies, service, load)
+
+
+async def run_all(
+    project: Path, opener: ServiceOpener, length: Length, names: Iterable[str]
+) -> list[Outcome]:
+    """Let faults happen one after the other to one service."""
+    async with world_of(project, opener, length) as world:
+        return [
+            await (run_rounds if name == ROUNDS else run_fault)(world, name, length)
+            for name in names
+        ]
+
+
+async def run_fault(world: World, name: str, length: Length) -> Outcome:
+    """Let one fault happen and end; the load runs all the time."""
+    load, outcome = world.load, Outcome(name)
+    await asyncio.sleep(length.warm)
+    load.tally = outcome.during
+    await FAULTS[name](world, length.fault)
+    load.healed_at = healed = time.perf_counter()
+    back = await load.until_hits(length.recovery)
+    outcome.recovery = None if back is None else back - healed
+    load.tally = outcome.after
+    load.healed_at = None
+    await asyncio.sleep(length.warm)
+    await sweep(world)
+    load.tally = Tally()
+    await world.valkey.ask("FLUSHALL")
+    return outcome
+
+
+async def sweep(world: World) -> None:
+    """Ask each worker for everything once."""
+    load, service = world.load, world.service
+    await load.stop()
+    for worker in WORKERS:
+        for person in service.people:
+            for read in reads(service, person):
+                await load.read(load.client(worker), read)
+        for row in service.crowd:
+            if row.acknowledged:
+                await load.read(load.client(worker), read_of(service, row))
+    load.start()
+
+
+async def run_rounds(world: World, name: str, length: Length) -> Outcome:
+    """Cut, write on one worker, heal, and read at once on both; again and again."""
+    load, service = world.load, world.service
+    outcome = Outcome(name)
+    load.tally = outcome.during
+    for turn in range(length.rounds):
+        load.healed_at = healed = time.perf_counter()
+        back = await load.until_hits(length.recovery)
+        if back is None:
+            outcome.recovery = None
+            return outcome
+        outcome.recovery = max(outcome.recovery or 0, back - healed)
+        await load.stop()
+        person = service.people[turn % len(service.people)]
+        order = WORKERS if turn % 2 else WORKERS[::-1]
+        for worker in order:
+            for read in reads(service, person):
+                await load.read(load.client(worker), read)
+        await world.cut()
+        await load.write_user(load.client(order[0]), person.user, person.bearer)
+        await load.write_key(load.client(order[0]), person)
+        await world.heal()
+        for worker in order[::-1]:
+            for read in reads(service, person):
+                await load.read(load.client(worker), read)
+        load.start()
+    load.healed_at = None
+    load.tally = Tally()
+    return outcome
+
+
+def as_table(outcomes: list[Outcome]) -> str:
+    return table(
+        (
+            "fault",
+            "requests",
+            "hits",
+            "errors",
+            "slowest, ms",
+            "> 50 ms",
+            "stale: own writes",
+            "stale: others' writes",
+            "stale after recovery",
+            "hits from Redis after, s",
+        ),
+        [
+            (
+                each.fault,
+                str(each.during.requests),
+                f"{each.during.hits / max(1, each.during.requests):.0%}",
+                str(each.errors),
+                f"{each.during.slowest * 1000:.0f}",
+                str(each.during.slow),
+                str(each.during.stale["own"]),
+                str(each.during.stale["others"]),
+                str(each.after.stale.total()),
+                "never" if each.recovery is None else f"{each.recovery:.1f}",
+            )
+            for each in outcomes
+        ],
+    )
