@@ -35,7 +35,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench], None]]] = {
     "growth": ("the plots: bodies, entries, workers, users", growth.measure),
 }
 PAGE = environments.ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- begin results -->", "<!-- end results -->"
+BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
 
 
 def main() -> int:
