@@ -152,18 +152,13 @@ def refusals(old: Path, new: Path, notes: str) -> list[str]:
 
     `notes` is what CHANGELOG.md says of conflicts and actions since then.
     """
+    return [*question_refusals(old, new, notes), *file_refusals(old, new, notes)]
+
+
+def question_refusals(old: Path, new: Path, notes: str) -> Iterator[str]:
     before, after = (
         yaml.safe_load((path / "copier.yml").read_text("utf-8")) for path in (old, new)
     )
-    return [
-        *_question_refusals(before, after, notes),
-        *_file_refusals(old, new, notes),
-    ]
-
-
-def _question_refusals(
-    before: dict[str, Any], after: dict[str, Any], notes: str
-) -> Iterator[str]:
     for name, spec in before.items():
         if name.startswith("_"):
             continue
@@ -195,7 +190,7 @@ def _question_refusals(
             )
 
 
-def _file_refusals(old: Path, new: Path, notes: str) -> Iterator[str]:
+def file_refusals(old: Path, new: Path, notes: str) -> Iterator[str]:
     gone: dict[str, list[str]] = {}
     for variant, answers in variants().items():
         for name in render(old, answers).keys() - render(new, answers).keys():
@@ -258,7 +253,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.check == bool(options.version):
         parser.error("give either a version or --check")
-    if found := _against_the_newest(ROOT):
+    if found := against_the_newest(ROOT):
         sys.exit("\n".join(f"- {line}" for line in found))
     if options.check:
         print("Nothing stands against a release.")
@@ -321,7 +316,7 @@ def _version_refusal(root: Path, version: str, changelog: str) -> str | None:
     return None
 
 
-def _against_the_newest(root: Path) -> list[str]:
+def against_the_newest(root: Path) -> list[str]:
     changelog = (root / "CHANGELOG.md").read_text("utf-8")
     newest = kept_releases(root / "tests" / "releases")[-1]
     with tempfile.TemporaryDirectory() as folder:

@@ -54,8 +54,7 @@ class Owner:
 
     def start(self, answers: Answers, version: str = NEWEST) -> Project:
         """Render a service, work in it, and commit all of it."""
-        project = self.template.copy(version, **answers)
-        self._work_in(project)
+        project = self._render(answers, version)
         assert_formatted(project)
         project.commit("Start")
         return project
@@ -86,14 +85,16 @@ class Owner:
         """What a fresh render of the working tree has, after the same work."""
         key = repr(sorted(answers.items()))
         if key not in self.fresh:
-            project = self.template.copy(NEWEST, **answers)
-            self._work_in(project)
-            self.fresh[key] = contents(project)
+            self.fresh[key] = contents(self._render(answers, NEWEST))
         return self.fresh[key]
 
-    def _work_in(self, project: Project) -> None:
+    def _render(self, answers: Answers, version: str) -> Project:
+        project = self.template.copy(version, **answers)
+        forgotten = answers.keys() - project.answers.keys()
+        assert not forgotten, f"{version} does not know the questions {forgotten}"
         for work in self.work:
             work(project)
+        return project
 
 
 def assert_formatted(project: Project) -> None:
@@ -106,8 +107,9 @@ def assert_formatted(project: Project) -> None:
 def contents(project: Project) -> dict[str, bytes]:
     """What each file holds, after its mode; nothing of `.env`, which is the owner's."""
     return {
-        name: f"{(project.path / name).stat().st_mode:o} ".encode() + content
-        for name, content in (project.files() | {".env": b""}).items()
+        name: f"{(project.path / name).stat().st_mode:o} ".encode()
+        + (content if name != ".env" else b"")
+        for name, content in project.files().items()
     }
 
 
