@@ -14,7 +14,7 @@ from pytest_copie.plugin import Copie
 
 import owner
 from harness import VARIANTS, Answers, Project, Template, as_answers, clean_environment
-from release import kept_releases
+from release import Release, kept_releases
 from updating import Owner, make_history
 
 Row = dict[str, Any]
@@ -146,10 +146,13 @@ def test_update_gives_what_a_fresh_render_gives(idle: Owner, row: Row) -> None:
     idle.update(project, answers_of(row))
 
 
-@pytest.mark.nightly  # in CI, half of them do it below
+@pytest.mark.nightly  # in CI, half of the variants do it below, from the oldest one
+@pytest.mark.parametrize("kept", kept_releases(), ids=lambda kept: kept.version)
 @pytest.mark.parametrize("row", VARIANTS, ids=ids)
-def test_update_keeps_the_owner_s_work(busy_since_the_oldest: Owner, row: Row) -> None:
-    project = busy_since_the_oldest.start(answers_of(row), OLDEST.tag)
+def test_update_keeps_the_owner_s_work(
+    busy_since_the_oldest: Owner, row: Row, kept: Release
+) -> None:
+    project = busy_since_the_oldest.start(answers_of(row), kept.tag)
     busy_since_the_oldest.update(project, answers_of(row))
 
 
