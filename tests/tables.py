@@ -166,6 +166,8 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
     def fill(mark: re.Match[str]) -> str:
         name = mark["name"]
+        if name not in tables:  # another program writes it
+            return mark[0]
         return f"<!-- begin {name} -->\n\n{tables[name]}\n\n<!-- end {name} -->"
 
     marks = r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->"

@@ -15,7 +15,7 @@ from faults.service import WORKERS, Headers, Person, Service
 
 PAIRS = 8  # connections to each worker
 WRITES = 0.1  # share of the requests
-SLOW = 0.05  # seconds
+SLOW = 0.1  # seconds; the deadline of an operation
 
 
 @dataclass

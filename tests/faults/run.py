@@ -162,7 +162,7 @@ def as_table(outcomes: list[Outcome]) -> str:
             "hits",
             "errors",
             "slowest, ms",
-            "> 50 ms",
+            "> 100 ms",
             "stale: own writes",
             "stale: others' writes",
             "stale after recovery",

