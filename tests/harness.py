@@ -192,8 +192,9 @@ def optional_parts() -> dict[str, list[Any]]:
             parts[name] = [True, False]
         elif "choices" in spec:
             parts[name] = list(spec["choices"].values())
-    parts["cache"] = [*parts.pop("cache_backend"), "none"]
-    del parts["enable_caching"]
+    # Where one of them is renamed, it is for the tests of the questions to say so.
+    parts["cache"] = [*parts.pop("cache_backend", []), "none"]
+    parts.pop("enable_caching", None)
     # The largest first: the first rows then have all pairs of database and cache.
     return dict(sorted(parts.items(), key=lambda part: -len(part[1])))
 
