@@ -78,7 +78,7 @@ def stock_environment(project: Project, folder: Path) -> Path:
     python = place / "bin" / "python"
     wanted = ["fastapi-cache2[redis]", "fastapi", "jinja2", "uvicorn[standard]"]
     project.run("uv", "venv", "--quiet", place)
-    install = ["uv", "pip", "install", "--quiet", "--python", python]
+    install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
     project.run(*install, *wanted, "aiosqlite")
     return python
 

@@ -83,7 +83,7 @@ class Load:
     async def connect(self) -> None:
         """Open connections until each worker has enough of them."""
         surplus: list[httpx.AsyncClient] = []
-        while any(len(clients) < PAIRS for clients in self._clients.values()):
+        while any(len(clients) <= PAIRS for clients in self._clients.values()):
             client = httpx.AsyncClient(
                 base_url=self.service.url,
                 limits=httpx.Limits(max_connections=1, keepalive_expiry=600),
@@ -91,7 +91,7 @@ class Load:
             )
             answer = await client.get("/users/me")
             mates = self._clients[answer.headers["x-worker"]]
-            (mates if len(mates) < PAIRS else surplus).append(client)
+            (mates if len(mates) <= PAIRS else surplus).append(client)
         for client in surplus:
             await client.aclose()
 
@@ -102,11 +102,11 @@ class Load:
             clients.clear()
 
     def client(self, worker: str) -> httpx.AsyncClient:
-        """A connection to this worker."""
+        """A connection to this worker that the load does not use."""
         return self._clients[worker][0]
 
     def start(self) -> None:
-        lanes = [client for clients in self._clients.values() for client in clients]
+        lanes = [lane for clients in self._clients.values() for lane in clients[1:]]
         pause = len(lanes) / self._rate
         self._running = True
         self._lanes = [

@@ -20,7 +20,7 @@ from serving import PASSWORD, PATIENCE, free_port
 APPS = ROOT / "tests" / "faults" / "apps"
 WORKERS = ("0", "1")
 PEOPLE = 8
-CROWD = 340  # users beyond these; each write of one invalidates three namespaces
+CROWD = 260  # users beyond these; each write of one invalidates four namespaces
 STOCK_SCHEMA = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE users (
