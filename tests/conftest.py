@@ -1,13 +1,39 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_copie.plugin import Copie
+from xdist.scheduler import LoadScopeScheduling
 
 from harness import Template, take_snapshot
 
 collect_ignore = ["owner"]  # its tests belong to the services that they are added to
+
+# The modules whose tests share what is costly to make.
+SHARING = ("tests/faults/test_faults.py", "tests/test_after_update.py")
+
+
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests that share an installed service or a run of faults stay in one process.
+
+    `--dist loadgroup` would do it, but xdist 3.8 loses the groups with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, test = nodeid.partition("::")
+        name, _, parameter = test.partition("[")
+        if module in SHARING:
+            return module
+        if module == "tests/test_variants.py" and parameter:
+            full = "full " if name.endswith("full_numbers") else ""
+            return f"{module} {full}{parameter}"
+        return nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    return Grouped(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

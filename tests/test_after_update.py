@@ -29,8 +29,6 @@ from harness import (
 )
 from serving import serving
 
-pytestmark = pytest.mark.xdist_group("after_update")
-
 COPIER = Path(sys.executable).with_name("copier")
 
 SETTING = """

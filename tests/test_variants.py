@@ -36,21 +36,12 @@ COSTLY = ["redis", "memory", "none"]
 BY_COST = sorted(VARIANTS, key=lambda row: COSTLY.index(row["cache"]))
 
 
-def in_one_process(row: Row, group: str = "") -> Any:
-    """A parameter whose tests share one installed project."""
-    name = row_id(row)
-    return pytest.param(row, id=name, marks=pytest.mark.xdist_group(group + name))
-
-
-PARAMETERS = [in_one_process(row) for row in BY_COST]
 CACHED_ON_SQLITE = [
-    in_one_process(row, group="full numbers ")
-    for row in BY_COST
-    if row["database"] == "sqlite" and row["cache"] != "none"
+    row for row in BY_COST if row["database"] == "sqlite" and row["cache"] != "none"
 ]
 
 
-@pytest.fixture(scope="module", params=PARAMETERS)
+@pytest.fixture(scope="module", params=BY_COST, ids=row_id)
 def row(request: pytest.FixtureRequest) -> Row:
     return dict(request.param)
 
@@ -107,7 +98,7 @@ def test_own_tests_pass(service: Project) -> None:
     service.run("pytest", "-q", "-p", "no:cacheprovider")
 
 
-@pytest.mark.parametrize("row", CACHED_ON_SQLITE, indirect=True)
+@pytest.mark.parametrize("row", CACHED_ON_SQLITE, indirect=True, ids=row_id)
 def test_promises_of_the_cache_hold_at_their_full_numbers(
     service: Project, row: Row
 ) -> None:

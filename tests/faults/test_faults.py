@@ -11,8 +11,6 @@ from faults.run import ROUNDS, SHORT, Outcome, as_table, run_all
 from faults.service import our_service, stock_service
 from harness import Project, Template
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 
 @pytest.fixture(scope="module")
 def project(template: Template) -> Project:
