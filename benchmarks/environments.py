@@ -14,6 +14,7 @@ from benchmarks.contenders import FRAMEWORK, Contender
 from benchmarks.processes import Failed
 
 ROOT = Path(__file__).resolve().parent.parent
+UV = os.environ.get("UV", "uv")  # `uv run` names itself, which need not be on PATH
 ENVIRONMENTS = ROOT / ".cache" / "benchmarks"  # kept from run to run
 
 
@@ -24,8 +25,8 @@ def environment_of(contender: Contender) -> Path:
     folder = ENVIRONMENTS / f"{contender.environment}-{digest}"
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        run("uv", "venv", "--quiet", str(folder))
-        run("uv", "pip", "install", "--quiet", "--python", str(folder), *packages)
+        run(UV, "venv", "--quiet", str(folder))
+        run(UV, "pip", "install", "--quiet", "--python", str(folder), *packages)
         (folder / "ready").touch()
     return folder
 
@@ -45,13 +46,13 @@ def render(cache: str, folder: Path) -> Path:
 
 def install(project: Path) -> Path:
     """Return the folder of a rendered project's environment."""
-    run("uv", "sync", "--quiet", "--no-dev", cwd=project)
+    run(UV, "sync", "--quiet", "--no-dev", cwd=project)
     return project / ".venv"
 
 
 def versions(environment: Path) -> dict[str, str]:
     """Return the packages of an environment with their versions."""
-    listed = run("uv", "pip", "freeze", "--python", str(environment))
+    listed = run(UV, "pip", "freeze", "--python", str(environment))
     pairs = (line.split("==") for line in listed.splitlines() if "==" in line)
     return {name: version for name, version in pairs}  # noqa: C416 - for the types
 

@@ -200,7 +200,7 @@ def start_up(bench: Bench) -> None:
         bench.say("fresh project to the first green test run")
         start = time.perf_counter()
         fresh = environments.render("memory", bench.folder / "fresh")
-        environments.run("uv", "run", "--quiet", "pytest", "-q", cwd=fresh)
+        environments.run(environments.UV, "run", "--quiet", "pytest", "-q", cwd=fresh)
         elapsed = time.perf_counter() - start
         about = "`copier copy` to the end of the first test run, default answers"
         rows.append([about, f"{elapsed:.0f}"])

@@ -34,9 +34,14 @@ FOREIGN = re.compile(
 )
 
 
+# `uv run` names itself here; it need not be on PATH, as in the README's commands.
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+
+
 def clean_environment(**changes: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)}
-    return kept | {"NO_COLOR": "1"} | changes
+    path = os.pathsep.join((str(Path(UV).parent), kept["PATH"]))
+    return kept | {"NO_COLOR": "1", "PATH": path} | changes
 
 
 def rendered_files(folder: Path) -> Iterator[Path]:
