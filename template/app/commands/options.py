@@ -7,6 +7,10 @@ import typer
 Who = Annotated[
     str, typer.Argument(metavar="USER", help="The user's id or e-mail address.")
 ]
+AsUser = Annotated[
+    str | None,
+    typer.Option("--user", metavar="USER", help="Ask as this user (id or e-mail)."),
+]
 Page = Annotated[int, typer.Option(min=1, max=2**31, help="Which page.")]
 Size = Annotated[int, typer.Option(min=1, max=1000, help="Rows on a page.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from app.commands.console import print_json, print_table, say
+from app.commands.options import AsUser
+from app.commands.refusals import Misused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -35,15 +37,47 @@ class RouteInfo(NamedTuple):
 
   api-admin routes               all of them
   api-admin routes users/keys    those whose path has this text
-  api-admin routes --json        for a script"""
+  api-admin routes --json        for a script
+
+  api-admin routes --measure --user ann@example.com
+  api-admin routes --measure --user 1 --url "/users/?user_id=7" --url /users/me"""
 )
 def routes(
     text: Annotated[str, typer.Argument(help="Only paths that have this text.")] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list instead of a table.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure what the cache saves, or costs.")
+    ] = False,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Measure this, as in /users/?page=2. Repeatable."
+        ),
+    ] = None,
+    user: AsUser = None,
 ) -> None:
-    """List the routes: who may call them, with which scopes, and what is cached."""
+    """List the routes: who may call them, with which scopes, and what is cached.
+
+    With [bold]--measure[/bold], see what a hit costs beside the handler that it spares:
+    microseconds of processor time for one request that has the service to itself,
+    without the network and the check of credentials. A cached GET is sent up to 200
+    times, half of them past the cache (Cache-Control: no-store), which takes about a
+    second. It is run in this process, on the service's own data.
+
+    Other programs disturb it: measure twice before you act on a result. An address
+    whose parameters have no defaults has to be given with [bold]--url[/bold]; then only
+    what is given is measured.
+    """
+    if measure:
+        from app.cache.measure import measure_routes
+
+        measure_routes(text, url or (), user, as_json=as_json)
+        return
+    if url or user:
+        raise Misused("--url and --user are for --measure: add it")
+
     from app.config import get_settings
     from app.main import create_app
 
@@ -67,7 +101,7 @@ def describe(service: FastAPI) -> Iterator[RouteInfo]:
     for route in iter_route_contexts(service.routes):
         if not isinstance(route.original_route, APIRoute):
             continue
-        guard = find_guard(route.dependant)
+        guard = next(guards(route.dependant), None)
         policy = cache_policy(route.original_route.endpoint)
         for method in sorted(route.methods or ()):
             yield RouteInfo(
@@ -80,14 +114,14 @@ def describe(service: FastAPI) -> Iterator[RouteInfo]:
             )
 
 
-def find_guard(dependant: Dependant) -> AuthManager | None:
-    """The dependency that checks the caller, wherever it hangs in the tree."""
+def guards(dependant: Dependant) -> Iterator[AuthManager]:
+    """Yield what checks the caller, wherever it hangs in the tree."""
     from app.managers.auth import AuthManager
 
     if isinstance(dependant.call, AuthManager):
-        return dependant.call
-    guards = (find_guard(each) for each in dependant.dependencies)
-    return next((guard for guard in guards if guard), None)
+        yield dependant.call
+    for each in dependant.dependencies:
+        yield from guards(each)
 
 
 def who(guard: AuthManager | None) -> str:

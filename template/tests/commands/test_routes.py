@@ -44,3 +44,17 @@ def test_shows_only_the_paths_that_are_asked_for(run: Run) -> None:
     assert "/login/" in shown
     assert "/logout/" not in shown
     assert "api-admin routes" in run("routes", "nonsense").stdout
+
+
+def test_help_teaches_how_to_measure(run: Run) -> None:
+    shown = " ".join(run("routes", "--help").stdout.split())
+    assert "microseconds of processor time" in shown
+    assert "measure twice" in shown
+    assert "api-admin routes --measure --user ann@example.com" in shown
+
+
+def test_options_of_the_measurement_are_of_no_use_without_it(run: Run) -> None:
+    for option in (("--url", "/users/me"), ("--user", "1")):
+        result = run("routes", *option)
+        assert result.exit_code == 2
+        assert "--measure" in result.stderr
