@@ -5,8 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from faults.load import Load, read_of
+from faults.load import Load
 from faults.proxy import Proxy
+from faults.routes import read_of, user_write
 from faults.service import WORKERS, Service
 from faults.valkey import Valkey
 
@@ -166,11 +167,9 @@ async def old_snapshot(world: World, seconds: float) -> None:
 @fault("Redis down at the start")
 async def down_at_start(world: World, seconds: float) -> None:
     await world.load.stop()
-    await world.load.disconnect()
     await world.service.stop()
     world.valkey.kill()
     await world.service.start()
-    await world.load.connect()
     world.load.start()
     await asyncio.sleep(seconds)
     await world.valkey.start()
@@ -186,11 +185,11 @@ async def one_cut(world: World, seconds: float) -> None:
 @fault("cut, and more writes than the journal holds")
 async def overflow(world: World, seconds: float) -> None:
     load, crowd = world.load, world.service.crowd
-    writer = load.client(WORKERS[0])
+    writer, admin = WORKERS[0], world.service.admin
     for row in crowd:
         await load.read(writer, read_of(world.service, row))
     await world.cut()
     for row in crowd:
-        await load.write_user(writer, row, world.service.admin)
+        await load.write(writer, user_write(row, admin))
         await asyncio.sleep(0.01)  # let the other worker's writes get a turn, too
     await world.heal()

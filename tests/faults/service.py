@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from faults.connection import Connection
 from faults.ledger import Row
 from harness import ROOT, Project, clean_environment
 from serving import PASSWORD, PATIENCE, free_port
@@ -45,72 +46,81 @@ class Person:
 
 @dataclass
 class Service:
-    """Two workers at one port, each with its own way to Redis."""
+    """A process for each worker, with a port and a way to Redis of its own.
+
+    Two workers at one port would be the same, but nobody could choose between them.
+    """
 
     name: str  # ours or stock
     program: list[str]
     folder: Path
     redis_urls: list[str]
     environment: dict[str, str]
-    port: int = field(default_factory=free_port)
+    ports: dict[str, int] = field(init=False)
     log: Path = field(init=False)
     people: list[Person] = field(default_factory=list)
     crowd: list[Row] = field(default_factory=list)
     admin: Headers = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = None
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.log = self.folder / f"{self.name}.log"
+        self.ports = {worker: free_port() for worker in WORKERS}
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.ports[WORKERS[0]]}"
 
     async def start(self) -> None:
         """Start, and wait until both workers answer."""
-        process = self._process = self._launch()
+        for worker, redis_url in zip(WORKERS, self.redis_urls, strict=True):
+            self._processes[worker] = self._launch(worker, redis_url)
         deadline = time.monotonic() + PATIENCE
-        answered: set[str] = set()
-        while answered < set(WORKERS):
-            assert process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            try:
-                async with httpx.AsyncClient(base_url=self.url) as client:
-                    answer = await client.get("/users/me", timeout=PATIENCE)
-                    answered.add(answer.headers["x-worker"])
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
+        for worker, process in self._processes.items():
+            connection = Connection(self.ports[worker], PATIENCE)
+            while True:
+                assert process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, self.log.read_text()
+                try:
+                    await connection.send("GET", "/users/me", {})
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    break
+            connection.close()
 
     async def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
+        processes = self._processes.values()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.to_thread(self._process.wait, 30)
+            for process in processes:
+                await asyncio.to_thread(process.wait, 30)
         finally:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
-            self._process = None
+            for process in processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            self._processes.clear()
 
-    def _launch(self) -> subprocess.Popen[bytes]:
-        claims = self.log.with_name(f"claims{time.monotonic_ns()}")
-        claims.mkdir()
+    def _launch(self, worker: str, redis_url: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
             return subprocess.Popen(
                 [
                     *self.program,
                     *("--factory", "worker:create_app", "--app-dir", str(APPS)),
-                    *("--workers", str(len(WORKERS)), "--port", str(self.port)),
-                    # The connections of the load are to stay on their workers.
-                    *("--timeout-keep-alive", "600", "--no-access-log"),
+                    *("--port", str(self.ports[worker]), "--no-access-log"),
+                    # The load finds its connections open, however long they rested.
+                    *("--timeout-keep-alive", "600"),
+                    # Handlers of the stock cache may wait for Redis for ever.
+                    *("--timeout-graceful-shutdown", "10"),
                 ],
                 cwd=self.folder,
                 env=clean_environment(
                     **self.environment,
                     FAULTS_APP=self.name,
-                    FAULTS_CLAIMS=str(claims),
-                    FAULTS_REDIS_URLS=" ".join(self.redis_urls),
+                    FAULTS_WORKER=worker,
+                    REDIS_URL=redis_url,
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -136,8 +146,8 @@ async def our_service(
         settings,
     )
     service.log = folder / "ours.log"
-    await service.start()
     try:
+        await service.start()
         await register(service, project, settings)
         yield service
     finally:
@@ -201,8 +211,8 @@ async def stock_service(
             service.crowd.append(Row(person))
     connection.commit()
     connection.close()
-    await service.start()
     try:
+        await service.start()
         yield service
     finally:
         await service.stop()
