@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import copier
 
 from faults.faults import FAULTS
-from faults.run import FULL, ROUNDS, Outcome, as_table, run_all
+from faults.run import FULL, ROUNDS, WAITED, Outcome, as_table, run_all
 from faults.service import our_service, stock_service
 from harness import ROOT, Project, take_snapshot
 from tables import filled
@@ -53,7 +53,9 @@ def write() -> None:
         )
         texts = {
             "faults": described(ours, versions(project, sys_python(project), OURS)),
-            "stock_faults": described(stock, versions(project, python, STOCK)),
+            "stock_faults": described(
+                stock, versions(project, python, STOCK), leave_out=[WAITED]
+            ),
         }
     for text in texts.values():
         print(text, end="\n\n")
@@ -100,14 +102,16 @@ def versions(project: Project, python: Path, names: Sequence[str]) -> str:
     return project.run(python, "-c", program, *names).strip()
 
 
-def described(outcomes: list[Outcome], what: str) -> str:
+def described(
+    outcomes: list[Outcome], what: str, leave_out: Container[str] = ()
+) -> str:
     """The table under what it is of."""
     late = max(each.late for each in outcomes)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}: {what}, Python {platform.python_version()}; "
         f"{FULL.rate:g} requests a second on 2 workers, {os.cpu_count()} cores, each "
         f"sent within {late * 1000:.0f} ms of its time; faults of {FULL.fault:g} s, "
-        f"{FULL.rounds} rounds.\n\n{as_table(outcomes)}"
+        f"{FULL.rounds} rounds.\n\n{as_table(outcomes, leave_out)}"
     )
 
 

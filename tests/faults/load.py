@@ -32,6 +32,7 @@ class Tally:
     slow: int = 0
     slowest: float = 0.0
     late: float = 0.0  # by how much a request was sent too late, because of us
+    waited: Counter[str] = field(default_factory=Counter)  # by worker
     errors: Counter[str] = field(default_factory=Counter)
     stale: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -189,6 +190,7 @@ class Load:
             tally.errors[str(answer.status)] += 1
             return None
         worker, headers = answer.headers["x-worker"], answer.headers
+        tally.waited[worker] += "x-waited" in headers
         if headers.get("x-fastapi-cache") == "HIT":
             tally.hits += 1
             if "detail=fallback" not in headers.get("cache-status", ""):

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ class Length:
 FULL = Length(rate=200, warm=3, fault=10, recovery=30, rounds=100)
 SHORT = Length(rate=60, warm=0.3, fault=1.5, recovery=60, rounds=3)
 
+WAITED = "waited for CACHE_TIMEOUT"
 ROUNDS = "rounds of: cut, write, heal, read at once"
 LIMITED = {"one of two workers cut off"}
 """Faults in which the workers do not see the same: documented as a limit."""
@@ -171,6 +172,7 @@ COLUMNS: dict[str, Callable[[Outcome], str]] = {
     "errors": lambda each: str(each.errors),
     "slowest, ms": lambda each: f"{each.during.slowest * 1000:.0f}",
     "> 100 ms": lambda each: str(each.during.slow),
+    WAITED: lambda each: str(each.during.waited.total()),
     "stale: own writes": lambda each: str(each.during.stale["own"]),
     "stale: others' writes": lambda each: str(each.during.stale["others"]),
     "stale after recovery": lambda each: str(each.after.stale.total()),
@@ -180,7 +182,8 @@ COLUMNS: dict[str, Callable[[Outcome], str]] = {
 }
 
 
-def as_table(outcomes: list[Outcome]) -> str:
-    """A row for each outcome."""
-    rows = [tuple(cell(each) for cell in COLUMNS.values()) for each in outcomes]
-    return table(tuple(COLUMNS), rows)
+def as_table(outcomes: list[Outcome], leave_out: Container[str] = ()) -> str:
+    """A row for each outcome, without the columns that are left out."""
+    columns = {k: cell for k, cell in COLUMNS.items() if k not in leave_out}
+    rows = [tuple(cell(each) for cell in columns.values()) for each in outcomes]
+    return table(tuple(columns), rows)

@@ -11,6 +11,9 @@ from faults.run import ROUNDS, SHORT, Outcome, as_table, run_all
 from faults.service import our_service, stock_service
 from harness import Project, Template
 
+# In a worker; three requests come within CACHE_TIMEOUT, and 45 while the fault lasts.
+HANDFUL = 8
+
 
 @pytest.fixture(scope="module")
 def project(template: Template) -> Project:
@@ -43,6 +46,31 @@ def test_no_request_fails_and_no_answer_is_stale(
     assert not outcome.errors, (outcome.during.errors, outcome.after.errors)
     assert not outcome.stale, outcome.during.examples + outcome.after.examples
     assert outcome.recovery is not None, "no hits from Redis any more"
+
+
+@pytest.mark.parametrize("name", ["SIGSTOP, then SIGCONT", "black hole"])
+def test_some_wait_for_a_redis_that_says_nothing(
+    outcomes: dict[str, Outcome], name: str
+) -> None:
+    """Else nobody counts them."""
+    assert outcomes[name].during.waited.total()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SIGKILL, then an empty server",
+        "SIGSTOP, then SIGCONT",
+        "connections cut, new ones refused",
+        "black hole",
+    ],
+)
+def test_a_handful_of_requests_wait_for_a_redis_that_does_not_answer(
+    outcomes: dict[str, Outcome], name: str
+) -> None:
+    """Those that come until the first one meets the deadline, and nobody after him."""
+    for worker, waited in outcomes[name].during.waited.items():
+        assert waited <= HANDFUL, worker
 
 
 def test_log_tells_of_outages_without_a_traceback(

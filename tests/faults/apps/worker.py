@@ -1,4 +1,4 @@
-"""The service, with a name for each worker, which its answers have in a header.
+"""The service, whose answers name the worker, and say whether they had to wait for it.
 
 Runs in the rendered service's environment: `uvicorn --factory worker:create_app`.
 """
@@ -12,9 +12,15 @@ WORKER = os.environ["FAULTS_WORKER"].encode()
 def create_app() -> Any:
     if os.environ["FAULTS_APP"] == "stock":
         from stock import create_app as create_service
-    else:
-        from app.main import create_app as create_service
-    return with_header(create_service(), b"x-worker", WORKER)
+
+        return with_header(create_service(), b"x-worker", WORKER)
+
+    from deadlines import marked, watch
+
+    from app.main import create_app as create_service
+
+    watch()
+    return with_header(marked(create_service()), b"x-worker", WORKER)
 
 
 def with_header(app: Any, name: bytes, value: bytes) -> Any:
