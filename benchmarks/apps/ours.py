@@ -8,7 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.cache import cache_lifespan, cached, install_cache, touches, watch_commits
+from app.cache import (
+    cache_lifespan,
+    cached,
+    install_cache,
+    repeatable,
+    touches,
+    watch_commits,
+)
 from app.cache.engine import running
 from app.cache.entry import Entry
 from app.config import get_settings
@@ -54,6 +61,7 @@ class Ours(work.Cache):
 
 def create_app() -> FastAPI:
     watch_commits(work.sessions)
+    repeatable(work.get_session)  # as a rendered service's own is
     touches(work.User, "users")
     touches(work.Key, "users")
     return work.create_app(Ours())

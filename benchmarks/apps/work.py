@@ -132,12 +132,12 @@ def _set_pragmas(connection: Any, _: object) -> None:
     cursor.close()
 
 
-async def _session() -> AsyncIterator[AsyncSession]:
+async def get_session() -> AsyncIterator[AsyncSession]:
     async with sessions() as session:
         yield session
 
 
-SessionDep = Annotated[AsyncSession, Depends(_session)]
+SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 
 def create_app(cache: Cache) -> FastAPI:

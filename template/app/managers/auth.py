@@ -1,17 +1,19 @@
 """Who may call a route: `user: User = Depends(AuthManager("profile:read"))`."""
 
+import time
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 
+from app.cache import repeatable, valid_until
 from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
 from app.errors import BadRequest, Forbidden, NotAuthenticated
 from app.managers.key_text import parse_key_text
-from app.managers.last_use import LastUse
+from app.managers.last_use import INTERVAL, LastUse
 from app.managers.principal import (
     Principal,
     load_key_principal,
@@ -54,6 +56,7 @@ KeyHeader = Annotated[
 ]
 
 
+@repeatable
 class AuthManager:
     """A dependency: the user who makes the request, if allowed to.
 
@@ -90,6 +93,7 @@ class AuthManager:
         require_scopes(principal, *self.scopes)
 
 
+@repeatable
 class SelfOrAdmin(AuthManager):
     """Lets users at their own, by the path's `user_id`, and admins at all."""
 
@@ -139,6 +143,7 @@ async def _authenticate(
         )
     if bearer is not None:
         claims = read_token(bearer.credentials, "access", settings)
+        valid_until(claims.expires_at)
         return await load_session_principal(
             database, user_id=claims.user_id, session_id=claims.session_id
         )
@@ -151,12 +156,16 @@ async def _authenticate(
     expires_at, key_id = principal.key_expires_at, principal.key_id
     if expires_at is not None and expires_at <= now:
         raise NotAuthenticated("This API key has expired.")
+    if expires_at is not None:
+        valid_until(expires_at.timestamp())
+    valid_until(time.time() + INTERVAL)  # its next use is to be noted, too
     last_use: LastUse = request.app.state.last_use
     if key_id is not None:
         last_use.note(key_id, now)
     return principal
 
 
+@repeatable
 def _principal(request: Request) -> Principal:
     """Only after an `AuthManager` of the same route."""
     principal: Principal = request.state.principal

@@ -33,11 +33,15 @@ TokenType = Literal["access", "refresh"]
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a valid token says: `session_id` is its `sid`, `token_id` its `jti`."""
+    """What a valid token says: `session_id` is its `sid`, `token_id` its `jti`.
+
+    `expires_at` is in Unix time.
+    """
 
     user_id: int
     session_id: str
     token_id: str
+    expires_at: int
 
 
 def issue_tokens(session: AuthSession, settings: Settings) -> TokenPair:
@@ -72,7 +76,7 @@ def read_token(token: str, token_type: TokenType, settings: Settings) -> TokenCl
         or not HEX_ID.fullmatch(token_id)
     ):
         raise NotAuthenticated(f"This is not a valid {token_type} token.")
-    return TokenClaims(int(user_id), session_id, token_id)
+    return TokenClaims(int(user_id), session_id, token_id, claims["exp"])
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from app.cache import repeatable
 from app.database import SessionDep
 from app.managers.api_key import ApiKeyManager
 from app.managers.auth import AuthManager, SelfOrAdmin
@@ -14,14 +15,17 @@ from app.models.user import Role, User
 from app.schemas.fields import MAX_ID
 
 
+@repeatable
 def _users(request: Request, session: SessionDep) -> UserManager:
     return UserManager(session, request.app.state.settings)
 
 
+@repeatable
 def _api_keys(request: Request, session: SessionDep) -> ApiKeyManager:
     return ApiKeyManager(session, request.app.state.settings)
 
 
+@repeatable
 def _auth_sessions(request: Request, session: SessionDep) -> AuthSessionManager:
     return AuthSessionManager(session, request.app.state.settings)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING or is_on():
         check_workers,
         install_cache,
     )
+    from app.cache.shortcut import repeatable, valid_until
 else:
     from app.cache.off import *  # noqa: F403 - the same names
 
@@ -51,8 +52,10 @@ __all__ = [
     "invalidate_user_cache",
     "invalidate_users_list_cache",
     "paginated_key_builder",
+    "repeatable",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",
+    "valid_until",
     "watch_commits",
 ]

@@ -99,6 +99,27 @@ class Engine:
             return Lookup(key, None, None)
         return Lookup(key, current, entry)
 
+    async def recall(
+        self, key: str, fingerprint: str, sources: Mapping[str, str]
+    ) -> Entry | None:
+        """Return the entry of a key that is valid while these tokens are current.
+
+        One round trip, which changes nothing.
+        """
+        if self.journal:
+            return None
+        places = _places(self.prefix, key)
+        try:
+            data, *now = await self.storage.get_many([*places, *sources])
+        except StorageError as error:
+            log.warning("Cache lookup failed: %s", error)
+            return None
+        found = tuple([(token or b"").decode("ascii", "replace") for token in now])
+        tokens = found[: len(places) - 1]
+        if found[len(tokens) :] != tuple(sources.values()):
+            return None
+        return self.valid(data, tokens, fingerprint)
+
     async def _begin(
         self, places: Sequence[str], tokens: Sequence[bytes | None]
     ) -> list[bytes | None]:
@@ -137,11 +158,17 @@ class Engine:
             return False
         return now == [token.encode() for token in tokens.values()]
 
-    async def store(self, key: str, entry: Entry) -> bool:
-        """Store an entry until it expires; False when the backend did not take it."""
+    async def store(
+        self, key: str, entry: Entry, *, lease: str | None = None, owner: bytes = b""
+    ) -> bool:
+        """Store an entry until it expires; False when the backend did not take it.
+
+        A lease goes back with it.
+        """
         remaining = int(entry.expires_at - entry.stored_at)
+        place, data = self.entry_key(key), entry.encode()
         try:
-            await self.storage.put(self.entry_key(key), entry.encode(), remaining)
+            await self.storage.put(place, data, remaining, lease=lease, owner=owner)
         except StorageError as error:
             log.warning("Cache store failed: %s", error)
             return False

@@ -1,8 +1,9 @@
 """What the decorator, the session hooks and the middleware know of one request."""
 
+import math
 import time
 from contextvars import ContextVar
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -10,6 +11,9 @@ from starlette.types import Scope
 
 from app.cache.http import Fields
 from app.cache.ticket import Found, Ticket
+
+if TYPE_CHECKING:
+    from app.cache.policy import CachePolicy
 
 SCOPE_KEY = "app.cache"
 Outcome = Literal["HIT", "MISS", "BYPASS"]
@@ -28,6 +32,9 @@ class Exchange:
         self.open_transactions = 0
         self.transactions = 0  # begun so far, but for those of cached functions
         self.sources: dict[str, str] = {}  # tokens of the cached values that it used
+        self.until = math.inf  # when these end, in Unix time
+        self.signature: bytes | None = None  # what tells the request from others
+        self.hit: tuple[CachePolicy, str] | None = None  # how it was answered, its key
 
     def settle(self, outcome: Outcome, *status: str) -> None:
         """Say how the request was answered, in the words of Cache-Status."""

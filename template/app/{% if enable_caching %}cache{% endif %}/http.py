@@ -29,17 +29,17 @@ class Fields(Headers):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._lines: dict[str, list[bytes]] = {}
+        self.lines: dict[str, list[bytes]] = {}
         for name, value in scope["headers"]:
-            self._lines.setdefault(name.decode("latin-1"), []).append(value)
+            self.lines.setdefault(name.decode("latin-1"), []).append(value)
 
     def getlist(self, key: str) -> list[str]:
         """Return the lines of a field, whose name has to be in lower case."""
-        lines = self._lines.get(key)
+        lines = self.lines.get(key)
         return [line.decode("latin-1") for line in lines] if lines else []
 
     def __contains__(self, key: object) -> bool:
-        return key in self._lines
+        return key in self.lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,14 @@ class _Named:
         vars(self).update(kwargs)
 
 
+_built_in: set[KeyBuilder] = set()
+
+
+def is_built_in(builder: KeyBuilder) -> bool:
+    """Tell whether a key builder is one of those here, which look at nothing else."""
+    return builder in _built_in
+
+
 def _builder(build: Callable[[_Call], str]) -> KeyBuilder:
     @wraps(build)
     def builder(
@@ -107,6 +115,7 @@ def _builder(build: Callable[[_Call], str]) -> KeyBuilder:
     ) -> str:
         return build(_Call(func, namespace, request, kwargs or {}))
 
+    _built_in.add(builder)
     return builder
 
 

@@ -12,10 +12,12 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.cache.engine import running
 from app.cache.entry import Entry
 from app.cache.exchange import SCOPE_KEY, Exchange, current
 from app.cache.http import cache_status
 from app.cache.responses import MESSAGE_HEADERS, age_of, answer_to, make_entry
+from app.cache.shortcut import Shortcuts
 from app.cache.ticket import Ticket
 
 log = logging.getLogger("app.cache")
@@ -24,10 +26,16 @@ log = logging.getLogger("app.cache")
 class CacheMiddleware:
     """Completes what `@cached` began: stores misses, answers HEAD, logs."""
 
-    def __init__(self, app: ASGIApp, head_paths: Sequence[re.Pattern[str]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        head_paths: Sequence[re.Pattern[str]],
+        shortcuts: Shortcuts,
+    ) -> None:
         self._app = app
         # Filled at startup: the paths of the cached routes, which answer HEAD too.
         self._head_paths = head_paths
+        self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,8 +48,15 @@ class CacheMiddleware:
             scope["method"] = "GET"
         reset = current.set(exchange)
         recorder = _Recorder(exchange, send, head=head)
+        engine, answer = running(), None
         try:
-            await self._app(scope, receive, recorder.send)
+            if engine is not None:
+                answer = await self._shortcuts.answer(engine, exchange, scope)
+            if answer is not None:
+                await answer(scope, receive, recorder.send)
+            else:
+                await self._app(scope, receive, recorder.send)
+                self._shortcuts.remember(exchange, scope)
         finally:
             current.reset(reset)
             if head:
@@ -118,7 +133,7 @@ class _Recorder:
         if whole:
             body = message.get("body", b"")
             entry = make_entry(ticket, self._exchange.headers, start, body)
-        if entry is not None and await ticket.engine.store(ticket.lookup.key, entry):
+        if entry is not None and await ticket.store(entry):
             self._exchange.status += ("stored",)
         await ticket.land(entry)
         return entry

@@ -28,6 +28,10 @@ async def cache_lifespan(*_: object) -> AsyncIterator[None]:
     yield
 
 
+def repeatable(dependency: Any) -> Any:
+    return dependency
+
+
 def _nothing(*_: object, **__: object) -> None: ...
 
 
@@ -39,7 +43,7 @@ def _no_key(*_: object, **__: object) -> str:
 
 
 CachePolicy = object
-cache_policy = check_workers = touches = watch_commits = _nothing
+cache_policy = check_workers = touches = valid_until = watch_commits = _nothing
 cache_health = _nothing_async
 invalidate_api_keys_cache = invalidate_namespace = _nothing_async
 invalidate_user_cache = invalidate_users_list_cache = _nothing_async

@@ -28,7 +28,8 @@ class CachePolicy:
     one backend: it covers the function's name and, once the application has started,
     the schema of the route's response.
     `headers` and `cookies` are the names of those that the route or its dependencies
-    declare, known from the start of the application on.
+    declare, and `repeatable` tells whether a hit needs none of these dependencies;
+    known from the start of the application on.
     """
 
     function: Callable[..., Any]
@@ -39,6 +40,7 @@ class CachePolicy:
     fingerprint: str = field(init=False)
     headers: frozenset[str] = frozenset()
     cookies: frozenset[str] = frozenset()
+    repeatable: bool | None = None
 
     def __post_init__(self) -> None:
         decorated.add(self.function)

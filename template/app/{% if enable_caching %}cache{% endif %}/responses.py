@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from app.cache.attempt import Attempt
 from app.cache.digest import digest
-from app.cache.engine import running
+from app.cache.engine import Engine, running
 from app.cache.entry import Entry
 from app.cache.exchange import Exchange, exchange_of
 from app.cache.http import (
@@ -91,8 +91,7 @@ async def begin(
 
     def accepts(entry: Entry) -> bool:
         return (
-            entry.status == 200
-            and all(_selects(headers, *varies) for varies in entry.varies)
+            selects(headers, entry)
             and directives.accepts(entry)
             and (decoded is None or decoded(entry))
         )
@@ -108,12 +107,12 @@ async def begin(
     )
     if isinstance(found, Ticket) and not await engine.unchanged(exchange.sources):
         found.storable = False  # what the dependencies found is older than the lookup
-    # Who waited in vain was answered without it, too.
-    detail = ("detail=fallback",) if engine.storage.fallback else ()
     if isinstance(found, Found):
-        _describe(exchange, found, *detail)
         if decoded is None:
-            return Attempt.of(_replay(headers, found))
+            if not found.collapsed:
+                exchange.hit = policy, key
+            return Attempt.of(replay(engine, exchange, found))
+        _describe(engine, exchange, found)
         exchange.found = found
         return Attempt.of(decoded.value)
     if directives.only_if_cached:
@@ -121,9 +120,8 @@ async def begin(
         exchange.settle("MISS", "detail=only-if-cached")
         return Attempt.of(Response(status_code=504))  # RFC 9111 5.2.1.7
     exchange.ticket = found
-    exchange.settle(
-        "MISS", "fwd=request" if directives.no_cache else "fwd=miss", *detail
-    )
+    why = "fwd=request" if directives.no_cache else "fwd=miss"
+    exchange.settle("MISS", why, *_detail(engine))
     return ResponseAttempt(policy, found, kwargs)
 
 
@@ -158,16 +156,24 @@ def make_entry(
     return ticket.entry(body, start["status"], tuple(kept), varies)
 
 
-def _selects(request: Headers, name: str, was: str) -> bool:
-    return digest(request.getlist(name)) == was
+def selects(request: Headers, entry: Entry) -> bool:
+    """Tell whether an entry answers a request with these headers (RFC 9111 4.1)."""
+    return entry.status == 200 and all(
+        digest(request.getlist(name)) == was for name, was in entry.varies
+    )
 
 
-def _describe(exchange: Exchange, found: Found, *detail: str) -> None:
+def _detail(engine: Engine) -> tuple[str, ...]:
+    # Who waited in vain for the server was answered without it, too.
+    return ("detail=fallback",) if engine.storage.fallback else ()
+
+
+def _describe(engine: Engine, exchange: Exchange, found: Found) -> None:
     if found.collapsed:
-        exchange.settle("MISS", "fwd=miss", "collapsed", *detail)
+        exchange.settle("MISS", "fwd=miss", "collapsed", *_detail(engine))
     else:
         remaining = max(0, int(found.entry.expires_at - time.time()))
-        exchange.settle("HIT", "hit", f"ttl={remaining}", *detail)
+        exchange.settle("HIT", "hit", f"ttl={remaining}", *_detail(engine))
 
 
 class _Replay(Response):
@@ -180,8 +186,10 @@ class _Replay(Response):
         self.background = None
 
 
-def _replay(request: Headers, found: Found) -> Response:
-    status, headers = answer_to(request, found.entry)
+def replay(engine: Engine, exchange: Exchange, found: Found) -> Response:
+    """Return the response that an entry holds, as an answer to this request."""
+    _describe(engine, exchange, found)
+    status, headers = answer_to(exchange.headers, found.entry)
     body = found.entry.body if status == 200 else b""
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))

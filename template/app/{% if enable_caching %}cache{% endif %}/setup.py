@@ -18,6 +18,7 @@ from app.cache.backends import check_processes, open_backend
 from app.cache.keys import user_scoped_key_builder
 from app.cache.middleware import CacheMiddleware
 from app.cache.policy import cache_policy, decorated
+from app.cache.shortcut import Shortcuts, repeats
 from app.cache.storage import StorageError, storage_over
 from app.config import Settings
 from app.errors import StartupError
@@ -27,7 +28,12 @@ def install_cache(app: FastAPI, settings: Settings) -> None:
     """Mount the cache's middleware; nothing when CACHE_ENABLED is false."""
     if settings.cache_enabled:
         app.state.cache_head_paths = []
-        app.add_middleware(CacheMiddleware, head_paths=app.state.cache_head_paths)
+        app.state.cache_shortcuts = Shortcuts(app)
+        app.add_middleware(
+            CacheMiddleware,
+            head_paths=app.state.cache_head_paths,
+            shortcuts=app.state.cache_shortcuts,
+        )
 
 
 @asynccontextmanager
@@ -115,6 +121,12 @@ def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
         needed = list(_all(route.dependant))
         policy.headers |= {p.alias for d in needed for p in d.header_params}
         policy.cookies |= {p.alias for d in needed for p in d.cookie_params}
+        app.state.cache_shortcuts.consider(policy, needed)
+        policy.repeatable = (
+            policy.repeatable is not False  # another route with this endpoint
+            and type(route.original_route) is APIRoute
+            and repeats(needed[1:])
+        )
         if "HEAD" not in methods:
             paths.append(route.path_regex)
     return paths

@@ -40,8 +40,16 @@ class Storage(Protocol):
         """Return the values of `keys`, in their order, in one round trip."""
         ...
 
-    async def put(self, key: str, value: bytes, expire: int) -> None:
-        """Store a value."""
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        *,
+        lease: str | None = None,
+        owner: bytes = b"",
+    ) -> None:
+        """Store a value, and give a lease of this owner's back with it."""
         ...
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
@@ -136,7 +144,15 @@ class PlainStorage:
         with _errors():
             return [await self._backend.get(key) for key in keys]
 
-    async def put(self, key: str, value: bytes, expire: int) -> None:
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        *,
+        lease: str | None = None,
+        owner: bytes = b"",
+    ) -> None:
         with _errors():
             await self._backend.set(key, value, expire)
 

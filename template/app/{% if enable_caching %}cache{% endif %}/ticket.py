@@ -64,6 +64,13 @@ class Ticket:
             body=stored,
         )
 
+    async def store(self, entry: Entry) -> bool:
+        """Store what the handler answered; False when the backend did not take it."""
+        lease, self.lease = self.lease, None
+        return await self.engine.store(
+            self.lookup.key, entry, lease=lease, owner=self.owner
+        )
+
     async def land(self, entry: Entry | None, *, abandoned: bool = False) -> None:
         """End the run: give the entry, or nothing, to those who wait for it."""
         flight, self.flight = self.flight, None

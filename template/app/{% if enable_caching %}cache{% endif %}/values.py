@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, get_type_hints
@@ -43,7 +44,7 @@ class ValueAttempt(Attempt):
         try:
             entry = self._ticket.entry(encode(self._policy, result))
             if entry is not None:
-                await self._ticket.engine.store(self._ticket.lookup.key, entry)
+                await self._ticket.store(entry)
         except ValueError as error:  # the value is not of the type that it should be
             log.warning("%s: not cached: %s", self._policy.function.__qualname__, error)
         finally:
@@ -86,6 +87,12 @@ async def begin(
     tokens = found.lookup.tokens if isinstance(found, Ticket) else found.entry.tokens
     if exchange is not None:
         exchange.sources |= engine.tokens_of(key, tokens or ())
+        ends = (
+            time.time() + policy.ttl(engine)
+            if isinstance(found, Ticket)
+            else found.entry.expires_at
+        )
+        exchange.until = min(exchange.until, ends)
     if isinstance(found, Ticket):
         return ValueAttempt(policy, found, exchange if tokens else None)
     return Attempt.of(decoded.value)

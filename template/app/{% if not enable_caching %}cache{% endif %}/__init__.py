@@ -16,6 +16,7 @@ from app.config import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D", bound=Callable[..., Any])
 
 __all__ = [
     "CachePolicy",
@@ -32,9 +33,11 @@ __all__ = [
     "invalidate_user_cache",
     "invalidate_users_list_cache",
     "paginated_key_builder",
+    "repeatable",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",
+    "valid_until",
     "watch_commits",
 ]
 
@@ -87,6 +90,13 @@ async def invalidate_api_keys_cache(user_id: int) -> None: ...
 def touches(
     model: type[Any], *namespaces: str, unless_only: Collection[str] = ()
 ) -> None: ...
+
+
+def repeatable(dependency: D) -> D:
+    return dependency
+
+
+def valid_until(moment: float) -> None: ...
 
 
 def watch_commits(

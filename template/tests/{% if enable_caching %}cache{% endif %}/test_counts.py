@@ -115,9 +115,10 @@ async def test_hits_leave_nothing_in_memory(
 ) -> None:
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest keeps all that is logged
     blocks = []
-    for _ in range(3):
+    for _ in range(4):
         for _ in range(10 * HITS):
             await hit()
         gc.collect()
         blocks.append(sys.getallocatedblocks())
-    assert blocks[2] - blocks[1] < HITS
+    # In 20 * HITS hits; asyncio keeps up to some hundred timers that were cancelled.
+    assert blocks[3] - blocks[1] < 10 * HITS

@@ -89,7 +89,15 @@ class MemoryBackend(Backend):
                 found.append(self._read(key))
         return found
 
-    async def put(self, key: str, value: bytes, expire: int) -> None:
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        *,
+        lease: str | None = None,
+        owner: bytes = b"",
+    ) -> None:
         self._write(key, value, expire)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
