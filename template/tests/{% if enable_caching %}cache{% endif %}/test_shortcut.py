@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.cache import cached, invalidate_namespace, repeatable, valid_until
 from app.cache import shortcut as shortcuts
 from app.database import SessionDep
-from app.managers.auth import AuthManager, CurrentUser
-from app.models.user import User
+from app.database.base import utc_now
+from app.managers.auth import AuthManager, CurrentUser, Principal
+from app.models.user import Role, User
 from tests.cache.answers import outcome
 from tests.people import Headers, MakeKey, Person
 
@@ -150,6 +151,20 @@ async def get_partner(who: Annotated[str, Depends(partner)]) -> str:
 @cached(namespace="short")
 async def get_me(user: CurrentUser) -> int:
     return user.id
+
+
+@router.get("/kind")
+@cached(namespace="short")
+async def get_kind(request: Request, response: Response) -> str:
+    response.headers["Vary"] = "X-Kind"
+    return request.headers["x-kind"]
+
+
+@router.get("/whoever", dependencies=[Depends(plain)])
+@cached(namespace="short")
+async def get_whoever(request: Request) -> int:
+    user_id: int = request.state.principal.user_id
+    return user_id
 
 
 class Timed(APIRoute):
@@ -339,6 +354,42 @@ async def test_a_mounted_application_is_left_alone(
     app.mount("/inner", inner)
     await _ask(client, "/inner/plain", {})
     assert runs["undeclared"] == 5
+
+
+async def test_a_header_that_the_answer_varies_with_tells_requests_apart(
+    client: httpx.AsyncClient,
+) -> None:
+    for kind in ("one", "two", "one", "two"):
+        for _ in range(3):
+            answer = await client.get("/short/kind", headers={"X-Kind": kind})
+            assert answer.json() == kind
+
+
+async def test_who_asks_may_be_found_by_middleware(app: FastAPI) -> None:
+    for number in (1, 2, 1, 2):
+        principal = Principal(
+            user_id=number,
+            email="",
+            first_name="",
+            last_name="",
+            role=Role.user,
+            banned=False,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+            scopes=(),
+        )
+
+        async def known(
+            scope: Scope, receive: Receive, send: Send, who: Principal = principal
+        ) -> None:
+            scope["state"] = {"principal": who}
+            await app(scope, receive, send)
+
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(known), base_url="http://service"
+        ) as client:
+            for _ in range(3):
+                assert (await client.get("/short/whoever")).json() == number
 
 
 class Seen:
