@@ -113,7 +113,7 @@ class Shortcuts:
         if (
             scope["method"] != "GET"
             or any(name in headers for name in _ASKING)
-            or self._app.dependency_overrides
+            or not all(map(_is_repeatable, self._app.dependency_overrides.values()))
             or "principal" in scope.get("state", ())
         ):
             return None
