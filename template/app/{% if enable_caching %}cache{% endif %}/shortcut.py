@@ -163,6 +163,6 @@ class Shortcuts:
         """Return a digest of all that tells this request from others."""
         lines = exchange.headers.lines
         parts = [lines.get(name) for name in self._names]
-        where = (scope["scheme"], scope.get("root_path"), scope["path"])
+        where = (scope.get("scheme"), scope.get("root_path"), scope["path"])
         text = repr((where, scope["query_string"], parts))
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
