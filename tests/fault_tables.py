@@ -42,6 +42,7 @@ def write() -> None:
                 [*FAULTS, ROUNDS],
             )
         )
+        found = complaints(ours, (folder / "ours.log").read_text())
         python = stock_environment(project, folder)
         stock = asyncio.run(
             run_all(
@@ -63,9 +64,21 @@ def write() -> None:
     if held_up:
         sys.exit(f"the machine did something else, nothing is written: {held_up}")
     PAGE.write_text(filled(PAGE.read_text(), texts))
-    broken = [each.fault for each in ours if each.errors or each.stale]
-    if broken:
-        sys.exit(f"errors or stale reads: {broken}")
+    if found:
+        sys.exit(found)
+
+
+def complaints(outcomes: list[Outcome], log: str) -> str:
+    """What is not as promised, with the first traceback of the service's log."""
+    lines = []
+    for each in outcomes:
+        if each.errors or each.stale:
+            errors = each.during.errors + each.after.errors
+            examples = each.during.examples + each.after.examples
+            lines.append(f"{each.fault}: errors {dict(errors)}, stale {examples}")
+    if lines and "Traceback" in log:
+        lines.append(log[log.index("Traceback") :][:10_000])
+    return "\n".join(lines)
 
 
 def render(folder: Path) -> Project:
