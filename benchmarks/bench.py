@@ -45,7 +45,7 @@ class Bench:
 
     @property
     def rounds(self) -> int:
-        return 3 if self.quick else 7
+        return 3 if self.quick else 5
 
     @property
     def seconds(self) -> float:

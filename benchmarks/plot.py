@@ -37,7 +37,7 @@ def plot(
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
     axes.set(title=title, xlabel=horizontal, ylabel=vertical)
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
