@@ -365,7 +365,7 @@ def look(
         ["bash", "-e", "-c", step(service, "template.yml", "Open an issue")],
         cwd=service.path,
         env=clean_environment(
-            PATH=f"{folder}{os.pathsep}{os.environ['PATH']}",
+            PATH=f"{folder}{os.pathsep}{clean_environment()['PATH']}",
             GH_ISSUES=str(files["issues"]),
             GH_CALLS=str(files["calls"]),
             GITHUB_STEP_SUMMARY=str(files["summary"]),
