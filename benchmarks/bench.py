@@ -49,7 +49,7 @@ class Bench:
 
     @property
     def seconds(self) -> float:
-        return 0.3 if self.quick else 1.0
+        return 0.3 if self.quick else 0.5
 
     def project(self, cache: str) -> Path:
         """Return a rendered project with its environment; made once in a run."""
