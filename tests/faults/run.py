@@ -1,6 +1,7 @@
 """Runs the faults one after the other, and tells what the requests met."""
 
 import asyncio
+import sys
 import gc
 import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable
@@ -95,11 +96,13 @@ async def run_all(
     project: Path, opener: ServiceOpener, length: Length, names: Iterable[str]
 ) -> list[Outcome]:
     """Let faults happen one after the other to one service."""
+    outcomes = []
     async with world_of(project, opener, length) as world:
-        return [
-            await (run_rounds if name == ROUNDS else run_fault)(world, name, length)
-            for name in names
-        ]
+        for name in names:
+            print(name, file=sys.stderr, flush=True)  # at full length it takes long
+            run = run_rounds if name == ROUNDS else run_fault
+            outcomes.append(await run(world, name, length))
+    return outcomes
 
 
 async def run_fault(world: World, name: str, length: Length) -> Outcome:
