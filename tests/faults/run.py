@@ -1,8 +1,8 @@
 """Runs the faults one after the other, and tells what the requests met."""
 
 import asyncio
-import sys
 import gc
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
