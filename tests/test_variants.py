@@ -95,7 +95,12 @@ def test_migrations_go_up_and_down_and_match_the_models(
 
 
 def test_own_tests_pass(service: Project) -> None:
-    service.run("pytest", "-q", "-p", "no:cacheprovider")
+    command = ["pytest", "-q", "-p", "no:cacheprovider"]
+    if service.answers["database"] == "postgresql":
+        # What the promises hold on besides: fastapi-cache2's own backends, whose tests
+        # take minutes and ask the database for nothing that SQLite's do not.
+        command += ["-k", "not stock"]
+    service.run(*command)
 
 
 @pytest.mark.parametrize("row", CACHED_ON_SQLITE, indirect=True, ids=row_id)
