@@ -297,8 +297,8 @@ def _authenticated(
     bench.tables.append(
         Table(
             "The whole service, logged in",
-            "Processor time of a hit with all that the service does besides: it checks "
-            "the token or the API key, looks up whose it is (in the cache too), and "
+            "Processor time of a hit with all that the service does besides: it makes "
+            "sure that who asks is still the same, in the look-up of the entry, and "
             "logs. Against the same service with its cache off, and against a route of "
             "the same service with the same dependencies that returns a prebuilt "
             "`Response`.",
