@@ -72,6 +72,8 @@ async def begin(
         _adapter(policy.function)
     given = _named(policy.function, args, kwargs)
     if policy.key_builder is default_key_builder and not _tells_all(policy, given):
+        if exchange is not None:
+            exchange.until = 0  # nothing tells whether this would be the same again
         return Attempt()
     decoded = Decoded(policy)
     reading = exchange is not None and exchange.open_transactions > 0
@@ -87,11 +89,12 @@ async def begin(
     tokens = found.lookup.tokens if isinstance(found, Ticket) else found.entry.tokens
     if exchange is not None:
         exchange.sources |= engine.tokens_of(key, tokens or ())
-        ends = (
-            time.time() + policy.ttl(engine)
-            if isinstance(found, Ticket)
-            else found.entry.expires_at
-        )
+        if not tokens:
+            ends = 0.0  # nothing tells when it changes
+        elif isinstance(found, Ticket):
+            ends = time.time() + policy.ttl(engine)
+        else:
+            ends = found.entry.expires_at
         exchange.until = min(exchange.until, ends)
     if isinstance(found, Ticket):
         return ValueAttempt(policy, found, exchange if tokens else None)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache import cached, invalidate_namespace, repeatable, valid_until
 from app.cache import shortcut as shortcuts
+from app.cache.engine import running
 from app.database import SessionDep
 from app.database.base import utc_now
 from app.managers.auth import AuthManager, CurrentUser, Principal
@@ -107,6 +108,40 @@ class Stricter(AuthManager):
 @router.get("/stricter", dependencies=[Depends(Stricter())])
 @cached(namespace="short")
 async def get_stricter() -> int:
+    return 1
+
+
+@cached(namespace="found")
+async def find() -> int:
+    runs["find"] += 1
+    return runs["find"]
+
+
+@repeatable
+async def finding() -> int:
+    return await find()
+
+
+@router.get("/finding", dependencies=[Depends(finding)])
+@cached(namespace="short")
+async def get_finding() -> int:
+    return 1
+
+
+@cached(namespace="found")
+async def find_by(tool: object) -> int:
+    runs["uncached"] += 1
+    return 1
+
+
+@repeatable
+async def uncached() -> int:
+    return await find_by(object())  # no key can name it
+
+
+@router.get("/uncached", dependencies=[Depends(uncached)])
+@cached(namespace="short")
+async def get_uncached() -> int:
     return 1
 
 
@@ -213,6 +248,8 @@ FIVE = ["MISS", *["HIT"] * 4]
         ("/short/reading", "reading", 5),
         ("/short/stricter", "stricter", 5),
         ("/short/built", "builder", 5),
+        ("/short/finding", "find", 1),
+        ("/short/uncached", "uncached", 5),
         ("/own/class", "route", 5),
     ],
 )
@@ -230,6 +267,19 @@ async def test_what_is_invalidated_is_asked_for_again(
         assert await _ask(client, "/short/plain?number=1", {}) == FIVE
         assert runs["handler"] == turn
         await invalidate_namespace("short")
+
+
+async def test_what_was_found_while_it_was_being_changed_is_found_again(
+    client: httpx.AsyncClient,
+) -> None:
+    engine = running()
+    assert engine is not None
+    await engine.fence({"found"}, b"writer")
+    await _ask(client, "/short/finding", {})
+    before = runs["find"]
+    await engine.invalidate({"found"}, b"writer")
+    await client.get("/short/finding")
+    assert runs["find"] == before + 1
 
 
 @pytest.mark.parametrize(
