@@ -1,6 +1,5 @@
 """Who may call a route: `user: User = Depends(AuthManager("profile:read"))`."""
 
-import time
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -13,7 +12,7 @@ from app.database import Database
 from app.database.base import utc_now
 from app.errors import BadRequest, Forbidden, NotAuthenticated
 from app.managers.key_text import parse_key_text
-from app.managers.last_use import INTERVAL, LastUse
+from app.managers.last_use import LastUse
 from app.managers.principal import (
     Principal,
     load_key_principal,
@@ -56,13 +55,14 @@ KeyHeader = Annotated[
 ]
 
 
-@repeatable
 class AuthManager:
     """A dependency: the user who makes the request, if allowed to.
 
     Without a valid token or API key the answer is 401; for a banned user, without the
     scopes or, with `admin`, without that role it is 403. `request.state.principal`
     holds the `Principal` then.
+
+    It decides on every request, also on one that the cache answers.
     """
 
     def __init__(self, *scopes: str, admin: bool = False) -> None:
@@ -75,6 +75,7 @@ class AuthManager:
     async def __call__(
         self, request: Request, bearer: Bearer, api_key: KeyHeader
     ) -> User:
+        valid_until(0)  # whichever dependency calls this, the next request has to, too
         principal = await _authenticate(request, bearer, api_key)
         if principal.banned:
             raise Forbidden("This user is banned.", code="banned")
@@ -93,7 +94,6 @@ class AuthManager:
         require_scopes(principal, *self.scopes)
 
 
-@repeatable
 class SelfOrAdmin(AuthManager):
     """Lets users at their own, by the path's `user_id`, and admins at all."""
 
@@ -143,7 +143,6 @@ async def _authenticate(
         )
     if bearer is not None:
         claims = read_token(bearer.credentials, "access", settings)
-        valid_until(claims.expires_at)
         return await load_session_principal(
             database, user_id=claims.user_id, session_id=claims.session_id
         )
@@ -156,9 +155,6 @@ async def _authenticate(
     expires_at, key_id = principal.key_expires_at, principal.key_id
     if expires_at is not None and expires_at <= now:
         raise NotAuthenticated("This API key has expired.")
-    if expires_at is not None:
-        valid_until(expires_at.timestamp())
-    valid_until(time.time() + INTERVAL)  # its next use is to be noted, too
     last_use: LastUse = request.app.state.last_use
     if key_id is not None:
         last_use.note(key_id, now)

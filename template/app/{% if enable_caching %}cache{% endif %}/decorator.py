@@ -92,6 +92,7 @@ def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:
     if own is None:
         vars(wrapper)["__signature__"] = _with_request(signature)
     vars(wrapper)["__cache_policy__"] = policy
+    policy.wrapper = wrapper
     return cast("Callable[P, R]", wrapper)
 
 

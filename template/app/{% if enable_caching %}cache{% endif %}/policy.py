@@ -27,6 +27,7 @@ class CachePolicy:
     `fingerprint` tells entries of different code apart, so that two releases can share
     one backend: it covers the function's name and, once the application has started,
     the schema of the route's response.
+    `wrapper` is what `@cached` made of the function.
     `headers` and `cookies` are the names of those that the route or its dependencies
     declare, and `repeatable` tells whether a hit needs none of these dependencies;
     known from the start of the application on.
@@ -38,6 +39,7 @@ class CachePolicy:
     key_builder: "KeyBuilder"
     coder: type[Coder] | None
     fingerprint: str = field(init=False)
+    wrapper: Callable[..., Any] | None = None
     headers: frozenset[str] = frozenset()
     cookies: frozenset[str] = frozenset()
     repeatable: bool | None = None

@@ -125,6 +125,8 @@ def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
         policy.repeatable = (
             policy.repeatable is not False  # another route with this endpoint
             and type(route.original_route) is APIRoute
+            # A decorator above @cached has copied the policy, and acts each time.
+            and policy.wrapper is endpoint is needed[0].call
             and repeats(needed[1:])
         )
         if "HEAD" not in methods:

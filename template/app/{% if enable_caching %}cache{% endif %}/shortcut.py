@@ -1,15 +1,15 @@
 """Answering a request again without its route: routing and dependencies are left out.
 
-They cost several times what a hit does, and all that they can add to it is a refusal or
-another key. So when a route has answered a request from the cache, it is remembered
-what that took: the entry's key, and the versions of the cached values that the
-dependencies used, such as who asks. While all of them are current, the same request
-gets the same entry, and one lookup tells. A ban or another role renews a version, so
+They cost several times what a hit does. So when a route has answered a request from
+the cache, it is remembered what that took: the entry's key, and the versions of the
+cached values that the dependencies used. While all of them are current, the same
+request gets the same entry, and one lookup tells. An invalidation renews a version, so
 the next request goes through the route again, and so does one after a time that
 `valid_until` named.
 
 This is done only where nothing else decides: each dependency of the route is declared
-`repeatable`, none began a transaction, and the key builder is one of `app.cache`.
+`repeatable`, none began a transaction, nothing stands between the route and `@cached`,
+and the key builder is one of `app.cache`. An `AuthManager` decides on every request.
 Two requests are the same if they have the same address, query, credentials and values
 of the headers and cookies that any cached route declares.
 """
@@ -145,6 +145,7 @@ class Shortcuts:
             hit is None
             or signature is None
             or not hit[0].repeatable
+            or scope.get("endpoint") is not hit[0].wrapper
             or not is_built_in(hit[0].key_builder)
             or exchange.transactions
             or scope["app"] is not self._app
