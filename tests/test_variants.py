@@ -62,6 +62,7 @@ SAME_ON_ANY_DATABASE = [
     "cache/test_counts.py",
     "cache/test_disturbed.py",
     "cache/test_failover.py",
+    "cache/test_head.py",
     "cache/test_http.py",
     "cache/test_identical.py",
     "cache/test_lost_data.py",

@@ -41,11 +41,21 @@ class CacheMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD" and self._answers_head(scope):
+            # A copy: the server reads in its own how the answer has to be framed.
+            inner = {**scope, "method": "GET"}
+            try:
+                await self._handle(inner, receive, send, head=True)
+            finally:  # what routing found is for the middleware around this one
+                scope.update({**inner, "method": "HEAD"})
+        else:
+            await self._handle(scope, receive, send, head=False)
+
+    async def _handle(
+        self, scope: Scope, receive: Receive, send: Send, *, head: bool
+    ) -> None:
         exchange = Exchange(scope)
         scope[SCOPE_KEY] = exchange
-        head = scope["method"] == "HEAD" and self._answers_head(scope)
-        if head:
-            scope["method"] = "GET"
         reset = current.set(exchange)
         recorder = _Recorder(exchange, send, head=head)
         engine, answer = running(), None
@@ -59,8 +69,6 @@ class CacheMiddleware:
                 self._shortcuts.remember(exchange, scope)
         finally:
             current.reset(reset)
-            if head:
-                scope["method"] = "HEAD"
             if exchange.ticket is not None:
                 await exchange.ticket.land(None, abandoned=recorder.silent)
         if exchange.outcome is not None and log.isEnabledFor(logging.INFO):
@@ -68,7 +76,7 @@ class CacheMiddleware:
             log.info(
                 "CACHE %s: %s %s (%.2fms)",
                 exchange.outcome,
-                scope["method"],
+                "HEAD" if head else scope["method"],
                 quote(scope["path"], safe="/"),
                 elapsed,
             )
