@@ -15,6 +15,7 @@ from app.cache.attempt import Attempt
 from app.cache.keys import KeyBuilder, default_key_builder
 from app.cache.policy import CachePolicy
 from app.cache.switch import is_on
+from app.cache.waiting import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +62,12 @@ def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:
             return await responses.begin(policy, request, kwargs)
         return await values.begin(policy, request, args, kwargs)
 
+    async def begin_for_thread(
+        args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Attempt:
+        in_thread.set(True)
+        return await begin(args, kwargs)
+
     @wraps(function)
     async def run_async(*args: Any, **kwargs: Any) -> Any:
         attempt = await begin(args, kwargs)
@@ -78,7 +85,7 @@ def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:
         if not _in_worker_thread():  # the event loop must not be kept waiting
             kwargs.pop(_INJECTED, None)
             return function(*args, **kwargs)
-        attempt = from_thread.run(begin, args, kwargs)
+        attempt = from_thread.run(begin_for_thread, args, kwargs)
         if attempt.found:
             return attempt.value
         try:

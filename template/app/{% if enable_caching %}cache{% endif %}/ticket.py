@@ -13,6 +13,7 @@ from app.cache.entry import Entry
 from app.cache.flight import Flight
 from app.cache.policy import CachePolicy
 from app.cache.storage import StorageError
+from app.cache.waiting import lent_place, may_wait
 
 
 class Found(NamedTuple):
@@ -111,7 +112,10 @@ async def admit(
         if flight is None:
             ticket.flight = engine.flights.lead(_run(lookup))
             return await _lead_cluster(ticket, accepts)
-        entry = await flight.wait()
+        if not may_wait():
+            return ticket
+        with lent_place():
+            entry = await flight.wait()
         if entry is not None and accepts(entry):
             return Found(entry, collapsed=True)
         if not flight.abandoned:
@@ -140,9 +144,10 @@ async def _lead_cluster(
             if entry is not None and accepts(entry):
                 await ticket.land(entry)
                 return Found(entry, collapsed=True)
-            if held:
+            if held or not may_wait():
                 break
-            await asyncio.sleep(pause)
+            with lent_place():
+                await asyncio.sleep(pause)
             pause = min(2 * pause, 0.1)
     except StorageError:
         return ticket

@@ -1,15 +1,17 @@
 """C7: concurrent misses of one key run the handler once."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Annotated
 
 import httpx
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi_cache.coder import JsonCoder
 
-from app.cache import cached, invalidate_namespace
+from app.cache import cached, invalidate_namespace, waiting
 from app.cache.engine import running
 from tests.cache.answers import outcome
 from tests.cache.each import on_any_storage
@@ -27,6 +29,8 @@ class Handler:
         self.all_arrived = asyncio.Event()
         self.running = asyncio.Event()
         self.may_end = asyncio.Event()
+        self.thread_may_end = threading.Event()
+        self.second_runs = threading.Event()
         self.failure: Exception | None = None
 
     async def __call__(self) -> int:
@@ -37,6 +41,13 @@ class Handler:
         if self.failure is not None:
             raise self.failure
         return run
+
+    def run_in_thread(self) -> list[int]:
+        self.runs += 1
+        if self.runs > 1:
+            self.second_runs.set()
+        assert self.thread_may_end.wait(60)
+        return [self.runs]
 
 
 @pytest.fixture
@@ -64,6 +75,28 @@ def routers(handler: Handler) -> Sequence[APIRouter]:
     @cached(namespace="flight", coder=JsonCoder)
     async def coder(_: Arrived) -> int:
         return await handler()
+
+    @router.get("/threaded")
+    @cached(namespace="flight")
+    def threaded(_: Arrived) -> list[int]:
+        return handler.run_in_thread()
+
+    @cached(namespace="flight")
+    def found() -> list[int]:
+        return handler.run_in_thread()
+
+    def finding() -> list[int]:
+        return found()
+
+    @router.get("/found-in-thread")
+    async def found_in_thread(
+        _: Arrived, numbers: Annotated[list[int], Depends(finding)]
+    ) -> list[int]:
+        return numbers
+
+    @router.get("/other-thread")
+    def other_thread() -> int:
+        return threading.get_ident()
 
     return (router,)
 
@@ -105,6 +138,41 @@ async def test_500_cold_requests_are_one_run(
         "fastapi; fwd=miss; collapsed",
         "fastapi; hit",
     }
+    assert _flights() == 0
+
+
+@pytest.mark.parametrize("path", ["/flight/threaded", "/flight/found-in-thread"])
+async def test_followers_in_threads_leave_threads_to_others(
+    client: httpx.AsyncClient, handler: Handler, path: str
+) -> None:
+    threads = current_default_thread_limiter()
+    before = threads.total_tokens
+    tasks = await _requests(client, handler, 200, path)
+    try:
+        async with asyncio.timeout(30):
+            other = await client.get("/flight/other-thread")
+            assert other.status_code == 200
+            assert not any(task.done() for task in tasks)
+            handler.thread_may_end.set()
+            answers = await asyncio.gather(*tasks)
+    finally:
+        handler.thread_may_end.set()
+    assert handler.runs == 1
+    assert {(a.status_code, a.content) for a in answers} == {(200, b"[1]")}
+    assert threads.total_tokens == before
+    assert _flights() == 0
+
+
+async def test_too_many_followers_in_threads_run_for_themselves(
+    client: httpx.AsyncClient, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST", 5)
+    tasks = await _requests(client, handler, 200, "/flight/threaded")
+    assert await asyncio.to_thread(handler.second_runs.wait, 30)
+    handler.thread_may_end.set()
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*tasks)
+    assert {answer.status_code for answer in answers} == {200}
     assert _flights() == 0
 
 
