@@ -70,6 +70,7 @@ SAME_ON_ANY_DATABASE = [
     "cache/test_private.py",
     "cache/test_redis.py",
     "cache/test_refusing_redis.py",
+    "cache/test_routes.py",
     "cache/test_safe.py",
     "cache/test_seam.py",
     "cache/test_shortcut.py",

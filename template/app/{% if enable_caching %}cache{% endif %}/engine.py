@@ -85,7 +85,7 @@ class Engine:
         """Read an entry and the versions of its namespaces, in one round trip."""
         if self.journal:
             return Lookup(key, None, None)
-        places = _places(self.prefix, key)
+        places = _places(self.prefix, key, fingerprint)
         try:
             data, *tokens = await self.storage.get_many(places)
             if not all(tokens):
@@ -108,7 +108,7 @@ class Engine:
         """
         if self.journal:
             return None
-        places = _places(self.prefix, key)
+        places = _places(self.prefix, key, fingerprint)
         try:
             data, *now = await self.storage.get_many([*places, *sources])
         except StorageError as error:
@@ -166,7 +166,7 @@ class Engine:
         A lease goes back with it.
         """
         remaining = int(entry.expires_at - entry.stored_at)
-        place, data = self.entry_key(key), entry.encode()
+        place, data = self.entry_key(key, entry.fingerprint), entry.encode()
         try:
             await self.storage.put(place, data, remaining, lease=lease, owner=owner)
         except StorageError as error:
@@ -206,9 +206,9 @@ class Engine:
         log.debug("Cache invalidated: %s", ", ".join(sorted(names)))
         return True
 
-    def entry_key(self, key: str) -> str:
-        """Return where the entry of a key is stored."""
-        return storage_key(self.prefix, "entry", key)
+    def entry_key(self, key: str, fingerprint: str) -> str:
+        """Return where a route's entry of a key is stored."""
+        return storage_key(self.prefix, "entry", f"{key}#{fingerprint}")
 
     def token_key(self, namespace: str) -> str:
         """Return where the version of a namespace is stored."""
@@ -216,10 +216,10 @@ class Engine:
 
 
 @lru_cache(maxsize=4096)
-def _places(prefix: str, key: str) -> tuple[str, ...]:
+def _places(prefix: str, key: str, fingerprint: str) -> tuple[str, ...]:
     """Return where an entry is stored, and then its namespaces' tokens."""
     tokens = (storage_key(prefix, "token", name) for name in namespaces_of(key))
-    return storage_key(prefix, "entry", key), *tokens
+    return storage_key(prefix, "entry", f"{key}#{fingerprint}"), *tokens
 
 
 _running: Engine | None = None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from app.cache.engine import Engine
 from app.cache.entry import decode
 from app.cache.namespaces import namespaces_of
-from app.cache.policy import CachePolicy
 from app.cache.storage import FENCE
 
 
@@ -24,13 +23,16 @@ class Explanation:
     ttl: int | None = None
 
 
-async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
+async def explain(engine: Engine, key: str, fingerprint: str) -> Explanation:
     """Look at an entry as a lookup does, and say what speaks against it.
 
     Raises StorageError when the backend does not answer.
     """
     names = namespaces_of(key)
-    wanted = [engine.entry_key(key), *(engine.token_key(name) for name in names)]
+    wanted = [
+        engine.entry_key(key, fingerprint),
+        *(engine.token_key(name) for name in names),
+    ]
     data, *current = await engine.storage.get_many(wanted)
     entry = decode(data)
     if entry is None:
@@ -49,8 +51,8 @@ async def explain(engine: Engine, policy: CachePolicy, key: str) -> Explanation:
         verdict = "miss: what it is about is being changed"
     elif changed:
         verdict = f"miss: {changed[0]} was invalidated after it was stored"
-    elif entry.fingerprint != policy.fingerprint:
-        verdict = "miss: another version of the route's code stored it"
+    elif entry.fingerprint != fingerprint:
+        verdict = "miss: it is not from this route"
     elif entry.expires_at <= now:
         verdict = "miss: it has expired"
     else:

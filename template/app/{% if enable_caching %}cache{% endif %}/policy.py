@@ -24,13 +24,10 @@ decorated: WeakSet[Callable[..., Any]] = WeakSet()
 class CachePolicy:
     """What `@cached` was told; `expire` is in seconds, None for CACHE_DEFAULT_TTL.
 
-    `fingerprint` tells entries of different code apart, so that two releases can share
-    one backend: it covers the function's name and, once the application has started,
-    the schema of the route's response.
-    `wrapper` is what `@cached` made of the function.
+    `fingerprint` tells functions apart, by name and coder; `app.cache.place` has that
+    of a route. `wrapper` is what `@cached` made of the function.
     `headers` and `cookies` are the names of those that the route or its dependencies
-    declare, and `repeatable` tells whether a hit needs none of these dependencies;
-    known from the start of the application on.
+    declare, known from the start of the application on.
     """
 
     function: Callable[..., Any]
@@ -42,24 +39,17 @@ class CachePolicy:
     wrapper: Callable[..., Any] | None = None
     headers: frozenset[str] = frozenset()
     cookies: frozenset[str] = frozenset()
-    repeatable: bool | None = None
 
     def __post_init__(self) -> None:
         decorated.add(self.function)
-        self.set_schema("")
+        coder = self.coder.__qualname__ if self.coder else ""
+        text = "\n".join((self.function.__module__, self.function.__qualname__, coder))
+        self.fingerprint = blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def key_builder_name(self) -> str:
         """The key builder's name, as `api-admin routes` shows it."""
         return getattr(self.key_builder, "__name__", type(self.key_builder).__name__)
-
-    def set_schema(self, schema: str) -> None:
-        """Make the fingerprint depend on the schema of the response."""
-        coder = self.coder.__qualname__ if self.coder else ""
-        text = "\n".join(
-            (self.function.__module__, self.function.__qualname__, coder, schema)
-        )
-        self.fingerprint = blake2b(text.encode(), digest_size=8).hexdigest()
 
     async def key(
         self,

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
+from fastapi import Request
+
 from app.cache import cache_lifespan
 from app.cache.caller import act_as, cached_routes, client_of, quiet_app
 from app.cache.keys import KeyBuilder
+from app.cache.place import CachedRoute, route_of
 from app.cache.policy import CachePolicy
 from app.commands.refusals import Refused
 from app.config import Settings
@@ -17,7 +20,7 @@ from app.config import Settings
 class Call:
     """A request to a cached route."""
 
-    path: str
+    route: CachedRoute
     policy: CachePolicy
     key: str
 
@@ -33,8 +36,8 @@ async def find_call(settings: Settings, url: str, who: str | None) -> Call:
     try:
         if who:
             await act_as(app, who)
-        for route, policy in cached_routes(app):
-            _record(policy, route.path or "", calls)
+        for policy in {id(each): each for _, each in cached_routes(app)}.values():
+            _record(policy, calls)
         async with cache_lifespan(app, settings), client_of(app) as client:
             response = await client.get(
                 url, headers={"Cache-Control": "only-if-cached"}
@@ -54,14 +57,17 @@ async def find_call(settings: Settings, url: str, who: str | None) -> Call:
     )
 
 
-def _record(policy: CachePolicy, path: str, calls: list[Call]) -> None:
+def _record(policy: CachePolicy, calls: list[Call]) -> None:
     build = policy.key_builder
 
     @wraps(build)
     async def builder(*args: Any, **kwargs: Any) -> str:
         key: object = build(*args, **kwargs)
         text = str(await key if inspect.isawaitable(key) else key)
-        calls.append(Call(path, policy, text))
+        request: Request | None = kwargs["request"]
+        route = route_of(request.scope) if request is not None else None
+        if route is not None:
+            calls.append(Call(route, policy, text))
         return text
 
     policy.key_builder = cast("KeyBuilder", builder)

@@ -23,6 +23,7 @@ from app.cache.http import (
     not_modified_headers,
     with_vary,
 )
+from app.cache.place import fingerprint_of
 from app.cache.policy import CachePolicy
 from app.cache.ticket import Found, Ticket, admit
 from app.cache.values import Decoded, encode
@@ -101,6 +102,7 @@ async def begin(
         engine,
         policy,
         key,
+        fingerprint_of(policy, request.scope),
         accepts,
         fresh=directives.no_cache,
         storable=not exchange.transactions,

@@ -17,6 +17,7 @@ from app.cache import engine
 from app.cache.backends import check_processes, open_backend
 from app.cache.keys import user_scoped_key_builder
 from app.cache.middleware import CacheMiddleware
+from app.cache.place import CachedRoute, CachedRoutes, fingerprint
 from app.cache.policy import cache_policy, decorated
 from app.cache.shortcut import Shortcuts, repeats
 from app.cache.storage import StorageError, storage_over
@@ -28,6 +29,7 @@ def install_cache(app: FastAPI, settings: Settings) -> None:
     """Mount the cache's middleware; nothing when CACHE_ENABLED is false."""
     if settings.cache_enabled:
         app.state.cache_head_paths = []
+        app.state.cache_routes = CachedRoutes()
         app.state.cache_shortcuts = Shortcuts(app)
         app.add_middleware(
             CacheMiddleware,
@@ -91,6 +93,7 @@ async def cache_health(timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC1
 def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
     """Check every cached route; return the paths at which they answer HEAD too."""
     paths = []
+    app.state.cache_routes.clear()
     for route in iter_route_contexts(app.routes):
         endpoint = route.endpoint
         if endpoint is None or not isinstance(route.original_route, APIRoute):
@@ -117,17 +120,22 @@ def _check_routes(app: FastAPI) -> list[re.Pattern[str]]:
                 f"{name} is cached for each user, but {route.path} asks nobody who he "
                 "is: add `user: User = Depends(AuthManager())`."
             )
-        policy.set_schema(_schema(route))
         needed = list(_all(route.dependant))
         policy.headers |= {p.alias for d in needed for p in d.header_params}
         policy.cookies |= {p.alias for d in needed for p in d.cookie_params}
         app.state.cache_shortcuts.consider(policy, needed)
-        policy.repeatable = (
-            policy.repeatable is not False  # another route with this endpoint
-            and type(route.original_route) is APIRoute
-            # A decorator above @cached has copied the policy, and acts each time.
-            and policy.wrapper is endpoint is needed[0].call
-            and repeats(needed[1:])
+        template = route.path_format or ""
+        app.state.cache_routes.add(
+            CachedRoute(
+                route.original_route,
+                template,
+                route.path_regex,
+                fingerprint(policy.fingerprint, template, _schema(route)),
+                repeatable=type(route.original_route) is APIRoute
+                # A decorator above @cached has copied the policy, and acts each time.
+                and policy.wrapper is endpoint is needed[0].call
+                and repeats(needed[1:]),
+            )
         )
         if "HEAD" not in methods:
             paths.append(route.path_regex)

@@ -31,6 +31,7 @@ from app.cache.engine import Engine
 from app.cache.exchange import Exchange, current
 from app.cache.http import CREDENTIALS
 from app.cache.keys import is_built_in
+from app.cache.place import route_of
 from app.cache.policy import CachePolicy
 from app.cache.responses import replay, selects
 from app.cache.ticket import Found
@@ -77,7 +78,7 @@ def _is_repeatable(call: Any) -> bool:
 class Shortcut(NamedTuple):
     """What was remembered of a request; `until` is in Unix time."""
 
-    policy: CachePolicy
+    fingerprint: str
     key: str
     sources: dict[str, str]
     until: float
@@ -123,9 +124,7 @@ class Shortcuts:
             return None
         entry = None
         if time.time() < known.until:
-            entry = await engine.recall(
-                known.key, known.policy.fingerprint, known.sources
-            )
+            entry = await engine.recall(known.key, known.fingerprint, known.sources)
         if entry is None:
             self._known.pop(signature, None)
             return None
@@ -141,21 +140,26 @@ class Shortcuts:
     def remember(self, exchange: Exchange, scope: Scope) -> None:
         """Remember how a request was answered, if that is all that it takes."""
         hit, signature = exchange.hit, exchange.signature
+        if hit is None or signature is None or scope["app"] is not self._app:
+            return
+        route = route_of(scope)
         if (
-            hit is None
-            or signature is None
-            or not hit[0].repeatable
+            route is None
+            or not route.repeatable
             or scope.get("endpoint") is not hit[0].wrapper
             or not is_built_in(hit[0].key_builder)
             or exchange.transactions
-            or scope["app"] is not self._app
         ):
             return
-        policy, key = hit
         found = {name: scope[name] for name in _FOUND_BY_ROUTING if name in scope}
         principal = scope.get("state", {}).get("principal")
         self._known[signature] = Shortcut(
-            policy, key, exchange.sources, exchange.until, found, principal
+            route.fingerprint,
+            hit[1],
+            exchange.sources,
+            exchange.until,
+            found,
+            principal,
         )
         if len(self._known) > MOST:
             self._known.popitem(last=False)

@@ -76,7 +76,7 @@ class Ticket:
         """End the run: give the entry, or nothing, to those who wait for it."""
         flight, self.flight = self.flight, None
         if flight is not None:
-            self.engine.flights.land(_run(self.lookup), flight, entry, abandoned)
+            self.engine.flights.land(_run(self), flight, entry, abandoned)
         lease, self.lease = self.lease, None
         if lease is not None:
             try:
@@ -89,6 +89,7 @@ async def admit(
     engine: Engine,
     policy: CachePolicy,
     key: str,
+    fingerprint: str,
     accepts: Callable[[Entry], bool],
     *,
     fresh: bool,
@@ -100,17 +101,15 @@ async def admit(
     data from before the lookup) is neither shared nor stored.
     """
     while True:
-        lookup = await engine.lookup(key, policy.fingerprint)
+        lookup = await engine.lookup(key, fingerprint)
         if lookup.entry is not None and not fresh and accepts(lookup.entry):
             return Found(lookup.entry, collapsed=False)
-        ticket = Ticket(
-            engine, lookup, policy.ttl(engine), policy.fingerprint, storable
-        )
+        ticket = Ticket(engine, lookup, policy.ttl(engine), fingerprint, storable)
         if fresh or not storable or lookup.tokens is None:
             return ticket
-        flight = engine.flights.under_way(_run(lookup))
+        flight = engine.flights.under_way(_run(ticket))
         if flight is None:
-            ticket.flight = engine.flights.lead(_run(lookup))
+            ticket.flight = engine.flights.lead(_run(ticket))
             return await _lead_cluster(ticket, accepts)
         if not may_wait():
             return ticket
@@ -131,13 +130,14 @@ async def _lead_cluster(
     rest wait for that one, but for no third.
     """
     engine, lookup = ticket.engine, ticket.lookup
-    lease = f"{engine.prefix}:lease:{_digest(_run(lookup))}"
+    place = engine.entry_key(lookup.key, ticket.fingerprint)
+    lease = f"{engine.prefix}:lease:{_digest(ticket)}"
     give_up = time.monotonic() + 2 * LEASE
     pause = 0.005
     try:
         while time.monotonic() < give_up:
             held, value = await engine.storage.acquire(
-                lease, ticket.owner, LEASE, engine.entry_key(lookup.key)
+                lease, ticket.owner, LEASE, place
             )
             ticket.lease = lease if held else None
             entry = engine.valid(value, lookup.tokens, ticket.fingerprint)
@@ -157,11 +157,11 @@ async def _lead_cluster(
     return ticket
 
 
-def _run(lookup: Lookup) -> tuple[str, tuple[str, ...] | None]:
-    """What tells a run apart: its key and the versions that it began with."""
-    return lookup.key, lookup.tokens
+def _run(ticket: Ticket) -> tuple[str, ...]:
+    """What tells a run apart: its key, its route, and the versions it began with."""
+    return ticket.lookup.key, ticket.fingerprint, *(ticket.lookup.tokens or ())
 
 
-def _digest(run: tuple[str, tuple[str, ...] | None]) -> str:
-    text = "\n".join((run[0], *(run[1] or ())))
+def _digest(ticket: Ticket) -> str:
+    text = "\n".join(_run(ticket))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

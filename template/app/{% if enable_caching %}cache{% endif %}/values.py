@@ -82,6 +82,7 @@ async def begin(
         engine,
         policy,
         key,
+        policy.fingerprint,
         lambda entry: entry.status == 0 and decoded(entry),
         fresh=False,
         storable=not (reading or any(_in_transaction(v) for v in given.values())),

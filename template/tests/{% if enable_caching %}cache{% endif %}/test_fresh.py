@@ -124,6 +124,9 @@ class World:
 
     def evict(self, kind: str, name: str) -> None:
         """Drop what is stored under a name, as a full backend does."""
+        if self.engines and kind == "entry":
+            (route,) = self.app.state.cache_routes
+            name = f"{name}#{route.fingerprint}"
         place = f"{kind}:{name}" if self.engines else name
         with suppress(KeyError):  # the stock backend's answer when it has no such key
             self.schedule.run(FastAPICache.get_backend().clear(key=f"app:{place}"))

@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi_cache.coder import PickleCoder
 
 import app as service
-from app.cache import cache_policy, cached
+from app.cache import cached
 from app.cache.engine import Engine, running
 from app.cache.entry import Entry, decode
 from tests.cache.answers import outcome
@@ -66,16 +66,30 @@ def _engine() -> Engine:
     return engine
 
 
-async def _stored(key: str) -> bytes:
-    engine = _engine()
-    (data,) = await engine.storage.get_many([engine.entry_key(key)])
-    assert data is not None
-    return data
+class Shelf:
+    """What is stored for the routes of this module."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.fingerprints = {
+            route.template: route.fingerprint for route in app.state.cache_routes
+        }
+
+    def _place(self, name: str) -> str:
+        fingerprint = self.fingerprints[f"/safe/{name}"]
+        return _engine().entry_key(f"safe:{name}", fingerprint)
+
+    async def stored(self, name: str) -> bytes:
+        (data,) = await _engine().storage.get_many([self._place(name)])
+        assert data is not None
+        return data
+
+    async def plant(self, name: str, data: bytes) -> None:
+        await _engine().storage.put(self._place(name), data, 60)
 
 
-async def _plant(key: str, data: bytes) -> None:
-    engine = _engine()
-    await engine.storage.put(engine.entry_key(key), data, 60)
+@pytest.fixture
+def shelf(app: FastAPI) -> Shelf:
+    return Shelf(app)
 
 
 def _forged(data: bytes, **changes: Any) -> bytes:
@@ -137,15 +151,15 @@ def _damaged(data: bytes, attack: bytes) -> Iterator[bytes]:
 
 
 async def test_what_is_no_entry_is_a_miss(
-    client: httpx.AsyncClient, tmp_path: Path
+    client: httpx.AsyncClient, shelf: Shelf, tmp_path: Path
 ) -> None:
     attacked = tmp_path / "attacked"
     attack = pickle.dumps(Attack(attacked))
     for name in ("one", "pickled"):
         await client.get(f"/safe/{name}")
-        data = await _stored(f"safe:{name}")
+        data = await shelf.stored(name)
         for damaged in _damaged(data, attack):
-            await _plant(f"safe:{name}", damaged)
+            await shelf.plant(name, damaged)
             answer = await client.get(f"/safe/{name}")
             assert (answer.status_code, answer.json()) == (200, name), damaged[:300]
             assert outcome(answer) == "MISS", damaged[:300]
@@ -153,9 +167,11 @@ async def test_what_is_no_entry_is_a_miss(
     assert not attacked.exists()
 
 
-async def test_no_flipped_bit_and_no_cut_goes_unseen(client: httpx.AsyncClient) -> None:
+async def test_no_flipped_bit_and_no_cut_goes_unseen(
+    client: httpx.AsyncClient, shelf: Shelf
+) -> None:
     await client.get("/safe/one")
-    data = await _stored("safe:one")
+    data = await shelf.stored("one")
     assert decode(data) is not None
     assert all(decode(data[:size]) is None for size in range(len(data)))
     for at in range(len(data)):
@@ -164,22 +180,24 @@ async def test_no_flipped_bit_and_no_cut_goes_unseen(client: httpx.AsyncClient) 
             assert decode(flipped) is None
 
 
-async def test_an_entry_of_another_route_is_a_miss(client: httpx.AsyncClient) -> None:
+async def test_an_entry_of_another_route_is_a_miss(
+    client: httpx.AsyncClient, shelf: Shelf
+) -> None:
     for name in ("one", "other"):
         await client.get(f"/safe/{name}")
-    engine, policy = _engine(), cache_policy(other)
-    assert policy is not None
-    lookup = await engine.lookup("safe:one", policy.fingerprint)
-    foreign = _forged(await _stored("safe:other"), tokens=lookup.tokens)
-    await _plant("safe:one", foreign)
+    lookup = await _engine().lookup("safe:one", shelf.fingerprints["/safe/other"])
+    foreign = _forged(await shelf.stored("other"), tokens=lookup.tokens)
+    await shelf.plant("one", foreign)
     answer = await client.get("/safe/one")
     assert (answer.json(), outcome(answer)) == ("one", "MISS")
 
 
-async def test_an_entry_under_another_key_is_a_miss(client: httpx.AsyncClient) -> None:
+async def test_an_entry_under_another_key_is_a_miss(
+    client: httpx.AsyncClient, shelf: Shelf
+) -> None:
     for name in ("one", "other"):
         await client.get(f"/safe/{name}")
-    await _plant("safe:one", await _stored("safe:other"))
+    await shelf.plant("one", await shelf.stored("other"))
     answer = await client.get("/safe/one")
     assert (answer.json(), outcome(answer)) == ("one", "MISS")
 
