@@ -10,6 +10,7 @@ from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
 from app.database import Database
 from app.database.ready import require_ready
+from app.database.streams import check_streams
 from app.errors import install_error_handlers
 from app.logs import configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
+        check_streams(app)
         await require_ready(database)
         async with cache_lifespan(app, app.state.settings), last_use_recorder(app):
             yield
