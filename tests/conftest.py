@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copier._main import Worker
 from pytest_copie.plugin import Copie
 from xdist.scheduler import LoadScopeScheduling
 
@@ -48,6 +49,19 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_git_for_each_file() -> Iterator[None]:
+    """Copier starts git for every file that it writes: almost half of a render's time.
+
+    It asks whether git ignores the modes of files, and does nothing if not. It does so
+    on Windows; elsewhere the answer is known. Copier's own processes still ask.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        method = "_sync_git_index_executable_bit"
+        patch.setattr(Worker, method, lambda *_: None, raising=False)
         yield
 
 
