@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,24 @@ def rendered_files(folder: Path) -> Iterator[Path]:
         caches = any(part.endswith("_cache") for part in relative.parts)
         if path.is_file() and not caches and made.isdisjoint(relative.parts):
             yield relative
+
+
+ENVIRONMENTS: list[Path] = []  # all that this process has made
+
+
+def share_bytecode(one: Path, other: Path) -> None:
+    """Link the `__pycache__` of an environment's packages into another environment.
+
+    Python takes bytecode only for a source of the same size and time, which it has
+    where uv linked both to its cache.
+    """
+    for folder in one.glob("lib/*/site-packages/**/__pycache__"):
+        target = other / folder.relative_to(one)
+        if target.parent.exists():
+            target.mkdir(exist_ok=True)
+            for file in folder.iterdir():
+                with suppress(FileExistsError):
+                    (target / file.name).hardlink_to(file)
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,18 @@ class Project:
             f"{name} {' '.join(arguments)}: exit {process.returncode}\n{printed}"
         )
         return printed
+
+    def sync(self, *options: str, environment: Path | None = None) -> None:
+        """Run `uv sync`, for `.venv` or another folder.
+
+        What Python compiled in the environments before it is not compiled again.
+        """
+        folder = environment or self.path / ".venv"
+        variable = {"UV_PROJECT_ENVIRONMENT": str(folder)} if environment else {}
+        self.run("uv", "sync", "--quiet", *options, **variable)
+        for other in ENVIRONMENTS:
+            share_bytecode(other, folder)
+        ENVIRONMENTS.append(folder)
 
     def commit(self, message: str = "work") -> None:
         if not (self.path / ".git").exists():

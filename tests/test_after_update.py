@@ -108,7 +108,7 @@ def project(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     """A service at v0.1.0 on which its owner has worked, and that has a database."""
     project = another(original, tmp_path_factory.mktemp("worked-on"))
     add_migration(project.path, OUR_FILE, OURS)
-    project.run("uv", "sync", "--quiet")
+    project.sync()
     project.commit()
     project.run("api-admin", "db", "upgrade")
     env = re.sub(r"^(PORT|LOG_LEVEL)=.*\n", "", project.text(".env"), flags=re.M)

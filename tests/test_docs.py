@@ -20,7 +20,7 @@ IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 def service(template: Template) -> Project:
     """A service of the variant that has everything, with its environment."""
     project = template.render(**tables.LARGEST)
-    project.run("uv", "sync", "--quiet", "--no-dev")
+    project.sync("--no-dev")
     return project
 
 

@@ -200,6 +200,6 @@ def travel(owner: Owner, start: Row, goal: Row) -> Project:
     service = owner.start(answers_of(start), OLDEST.tag)
     service = owner.update(service, answers_of(start))
     service = owner.update(service, answers_of(goal), ":current:")
-    service.run("uv", "sync", "--quiet")
+    service.sync()
     service.run("ruff", "check")
     return service

@@ -91,7 +91,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 def service(template: Template, row: Row) -> Project:
     """The variant with its own environment, in which only its dependencies are."""
     project = template.copy(**as_answers(row), **NAMES)
-    project.run("uv", "sync", "--quiet")
+    project.sync()
     return project
 
 
@@ -235,10 +235,10 @@ def test_service_needs_nothing_of_the_development_group(
     service: Project, tmp_path: Path
 ) -> None:
     """As in the image: every module is there to be imported."""
-    environment = str(tmp_path / "environment")
-    service.run("uv", "sync", "--quiet", "--no-dev", UV_PROJECT_ENVIRONMENT=environment)
+    environment = tmp_path / "environment"
+    service.sync("--no-dev", environment=environment)
     service.run(
-        tmp_path / "environment/bin/python",
+        environment / "bin/python",
         "-c",
         "import pkgutil, importlib, app\n"
         "for module in pkgutil.walk_packages(app.__path__, 'app.'):\n"

@@ -19,7 +19,7 @@ HANDFUL = 8
 def project(template: Template) -> Project:
     """A service with its environment, in which the server is, too."""
     project = template.copy(cache_backend="redis", database="sqlite")
-    project.run("uv", "sync", "--quiet")
+    project.sync()
     return project
 
 
