@@ -68,7 +68,7 @@ def share_bytecode(one: Path, other: Path) -> None:
         target = other / folder.relative_to(one)
         if target.parent.exists():
             target.mkdir(exist_ok=True)
-            for file in folder.iterdir():
+            for file in folder.glob("*.pyc"):  # none that is being written
                 with suppress(FileExistsError):
                     (target / file.name).hardlink_to(file)
 
