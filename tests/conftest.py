@@ -37,6 +37,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
     return Grouped(config, log)
 
 
+# What takes minutes begins first, so that no process ends up alone with it.
+LONG = ("tests/test_variants.py", *SHARING, "tests/test_updates.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        module = item.nodeid.partition("::")[0]
+        return LONG.index(module) if module in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No settings of the person who runs the tests reach Copier, git or a service."""
