@@ -15,6 +15,10 @@ collect_ignore = ["owner"]  # its tests belong to the services that they are add
 SHARING = ("tests/faults/test_faults.py", "tests/test_after_update.py")
 
 
+# Those whose parameter is a variant, which is installed once.
+INSTALLING = ("tests/test_variants.py", "tests/test_oracle.py")
+
+
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that share an installed service or a run of faults stay in one process.
 
@@ -26,7 +30,7 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]
         name, _, parameter = test.partition("[")
         if module in SHARING:
             return module
-        if module == "tests/test_variants.py" and parameter:
+        if module in INSTALLING and parameter:
             full = "full " if name.endswith("full_numbers") else ""
             return f"{module} {full}{parameter}"
         return nodeid

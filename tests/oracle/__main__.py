@@ -8,13 +8,14 @@ or on the PostgreSQL server that ORACLE_POSTGRESQL names.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky
 
 from tests.oracle.compare import Comparison, is_hit
-from tests.oracle.scenario import Scenario, scenarios
+from tests.oracle.scenario import Scenario, Step, scenarios
 from tests.oracle.source import Route, choices
 
 ENVIRONMENT = {
@@ -121,7 +122,9 @@ class Oracle:
             if found := comparison.step(without, with_cache):
                 raise DifferentError(scenario, found, "\n".join(log))
 
-    def _run(self, scenario: Scenario) -> tuple[dict[str, Any], ...]:
+    def _run(
+        self, scenario: Scenario
+    ) -> tuple[dict[str, Any], dict[str, Any], Scenario]:
         """Run it in both, without the routes that the start refuses by name."""
         while True:
             for worker in (self.off, self.on):
@@ -140,35 +143,33 @@ class Oracle:
                     self.refused.update(route.choices())
             scenario = replace(scenario, without=[*scenario.without, *named])
 
-    def _count(self, scenario: Scenario, path: str, reads: list[dict[str, Any]]) -> None:
-        hits = sum(map(is_hit, reads))
-        name = path.removeprefix("/v1").strip("/").partition("/")[0].rstrip("b")
-        seen = [("all", "all")]
-        for each, route in scenario.named():
-            if name.partition("?")[0].rstrip("b") == each:
-                seen += route.choices()
-        for choice in seen:
+    def _count(
+        self, scenario: Scenario, path: str, reads: list[dict[str, Any]]
+    ) -> None:
+        found = re.match(r"(?:/v1)?/(r\d)", path)
+        route = dict(scenario.named()).get(found[1]) if found else None
+        for choice in [("all", "routes"), *(route.choices() if route else [])]:
             self.reads[choice] += len(reads)
-            self.hits[choice] += hits
+            self.hits[choice] += sum(map(is_hit, reads))
 
     def search(
-        self, examples: int, start: int, fixed: dict[str, Any] | None = None
+        self, options: argparse.Namespace, fixed: dict[str, Any]
     ) -> DifferentError | None:
-        """Draw scenarios; return the smallest difference that was found."""
+        """Draw scenarios; return the difference that was found, if any."""
         last: list[DifferentError] = []
 
-        @seed(start)
+        @seed(options.seed)
         @settings(
-            max_examples=examples,
+            max_examples=options.examples,
             database=None,
             deadline=None,
-            phases=(Phase.generate, Phase.shrink),
+            phases=[Phase.generate, Phase.shrink][: 1 + options.shrink],
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
             print_blob=False,
             verbosity=Verbosity.quiet,
         )
-        @given(scenarios(self.drawn["writes"], self.drawn["reads"], fixed))
+        @given(scenarios(**self.drawn, fixed=fixed, without=options.without))
         def draw(scenario: Scenario) -> None:
             try:
                 self.check(scenario)
@@ -185,19 +186,28 @@ class Oracle:
             return last[0]
         return None
 
+    def replay(self, file: Path) -> DifferentError | None:
+        try:
+            self.check(Scenario.from_data(json.loads(file.read_text())))
+        except DifferentError as error:
+            return error
+        return None
+
     def coverage(self) -> str:
         lines = [f"{self.scenarios} scenarios; requests and hits of routes with:"]
         for choice in sorted({*self.reads, *self.refused}):
             counted = f"{self.reads[choice]:6} {self.hits[choice]:6}"
-            refused = self.refused[choice]
-            lines.append(f"{counted}  {' '.join(choice)}" + (f" (refused {refused})" if refused else ""))
+            refused = f" refused: {n}" if (n := self.refused[choice]) else ""
+            lines.append(f"{counted}  {' '.join(choice)}{refused}")
         return "\n".join(lines)
 
 
-def _shown(step: Any) -> str:
-    made = {f.name: getattr(step, f.name) for f in fields(step)}
-    given = {f.name: f.default for f in fields(step)}
-    said = [f"{name}={v}" for name, v in made.items() if v != given[name] and name != "change"]
+def _shown(step: Step) -> str:
+    said = [
+        f"{each.name}={value}"
+        for each in fields(step)
+        if each.name != "change" and (value := getattr(step, each.name)) != each.default
+    ]
     return f"({', '.join(said)}) " if said else ""
 
 
@@ -217,62 +227,50 @@ def oracle() -> Iterator[Oracle]:
             on.stop()
 
 
-def each_choice(oracle: Oracle, examples: int, start: int, only: str) -> bool:
+def each_choice(oracle: Oracle, options: argparse.Namespace) -> bool:
     """Search with each choice of each dimension alone; print what was found."""
-    plain = {f.name: f.default for f in fields(Route)}
-    plain |= {"middleware": [], "mounted": False, "apps": 1}
-    searches: list[tuple[str, dict[str, Any]]] = []
+    plain: dict[str, Any] = {f.name: f.default for f in fields(Route)}
+    plain |= {"middleware": [], "mounted": False, "apps": 1, "paths": "own"}
+    searches: dict[str, dict[str, Any]] = {}
     for name, values in choices().items():
         for value in values:
             several = isinstance(plain[name], tuple)
-            searches.append((f"{name} {value}", {name: (value,) if several else value}))
-    searches += [("mounted", {"mounted": True}), ("apps 2", {"apps": 2})]
-    searches.append(("gzip", {"middleware": ["gzip"]}))
-    groups = ("/values/", "/tables/", "/users/")
-    for group in groups:
-        for path in self_reads(oracle, group):
-            searches.append((path, {"paths": [path]}))
+            searches[f"{name} {value}"] = {name: (value,) if several else value}
+    searches |= {"mounted": {"mounted": True}, "apps 2": {"apps": 2}}
+    searches["gzip"] = {"middleware": ["gzip"]}
+    searches |= {path: {"paths": [path]} for path in oracle.drawn["reads"]}
     different = False
-    for title, fixed in searches:
-        if only not in title:
+    for title, fixed in searches.items():
+        if options.each and not any(word in title for word in options.each):
             continue
-        base = dict(plain)
+        free = {"middleware"}
         if {"form", "key", "mounted", "apps"} & fixed.keys():
-            del base["sees"]
-        if "state" in title or "requires" in title or "scope user" in title:
-            del base["middleware"]
-        found = oracle.search(examples, start, base | fixed)
+            free |= {"sees", "answer"}  # they show a mistake there
+        base = {name: value for name, value in plain.items() if name not in free}
+        found = oracle.search(options, base | fixed)
         different |= found is not None
-        print(f"{title:40}", "equal" if found is None else found.differences[0], flush=True)
-        if found and only:
+        print(f"{title:32}", found.differences[0] if found else "equal", flush=True)
+        if found and options.shrink:
             print(found.report())
     return different
 
 
-def self_reads(oracle: Oracle, group: str) -> list[str]:
-    return [path for path in oracle.drawn["reads"] if path.startswith(group)]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=100, help="scenarios")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--each", nargs="?", const="", help="each choice alone, or those with this in their names")
-    parser.add_argument("--replay", type=Path, help="a file with a scenario")
-    parser.add_argument("--coverage", action="store_true")
+    add = parser.add_argument
+    add("--examples", type=int, default=100, help="scenarios")
+    add("--seed", type=int, default=0)
+    add("--no-shrink", dest="shrink", action="store_false", help="the first it finds")
+    add("--each", nargs="*", help="search with each choice alone that has these words")
+    add("--without", nargs="*", default=[], help="leave these choices out")
+    add("--replay", type=Path, help="a file with a scenario")
+    add("--coverage", action="store_true", help="print how often each choice was hit")
     options = parser.parse_args()
     with oracle() as made:
         if options.each is not None:
-            return int(each_choice(made, options.examples, options.seed, options.each))
-        if options.replay:
-            scenario = Scenario.from_data(json.loads(options.replay.read_text()))
-            try:
-                made.check(scenario)
-            except DifferentError as error:
-                print(error.report())
-                return 1
-            return 0
-        found = made.search(options.examples, options.seed)
+            return int(each_choice(made, options))
+        replay: Path | None = options.replay
+        found = made.replay(replay) if replay else made.search(options, {})
         if found:
             print(found.report())
         if options.coverage or not found:

@@ -42,7 +42,7 @@ class Databases:
             await _execute(f"CREATE DATABASE {name} TEMPLATE template0")
 
     async def copies(self, number: int) -> list[Settings]:
-        made = []
+        made: list[Settings] = []
         for site in "ab"[:number][::-1]:  # the first one's are the process's settings
             base, name = f"oracle_base_{site}", f"oracle_{self.owner}_{site}"
             if POSTGRESQL:

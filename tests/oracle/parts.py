@@ -236,7 +236,8 @@ async def by_page(
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
 ) -> str:
-    return f"{namespace}:{(kwargs or {}).get('page')}"
+    parsed = kwargs or {}
+    return f"{namespace}:{parsed['page']}:{parsed['size']}"
 
 
 # Around the routes.

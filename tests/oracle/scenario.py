@@ -1,11 +1,12 @@
 """What is made, and what is done to it: data, which Hypothesis draws and shrinks."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.oracle.source import Route, choices, code, mend
+from tests.oracle.source import Route, choices, code, mend, title
 
 # What a request may vary in; the first value is the default.
 ASPECTS: dict[str, list[Any]] = {
@@ -30,6 +31,22 @@ ASPECTS: dict[str, list[Any]] = {
     "encoding": [None, "gzip"],
     "prefix": ["", "/v1"],
     "app": [0, 1],
+}
+# Which aspects and switches matter to what a route is made of: drawn more often.
+MATTERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("header", "raw header", "state", "context"), ("tenant",)),
+    **dict.fromkeys(("raw db", "reads header", "cached function"), ("tenant",)),
+    **dict.fromkeys(("cookie", "raw cookie"), ("theme",)),
+    **dict.fromkeys(("language", "state of a dependency"), ("language",)),
+    **dict.fromkeys(("url", "host"), ("host",)),
+    **dict.fromkeys(("denies", "security"), ("denied",)),
+    **dict.fromkeys(("principal", "scopes", "admin"), ("who",)),
+    "tenant db": ("tenant", "overrides"),
+    "counts": ("overrides",),
+    "scope user": ("member",),
+    "requires": ("member", "expelled"),
+    "rule": ("who", "ruled out"),
+    "application": ("app", "prefix"),
 }
 OWN_READS = [
     *("/users/me", "/users/", "/users/?page=1&size=2", "/users/?user_id=2"),
@@ -124,10 +141,11 @@ def _often(default: Any, others: list[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.just(default), st.just(default), st.sampled_from(others))
 
 
-def routes(fixed: dict[str, Any]) -> st.SearchStrategy[Route]:
-    """Routes, of which some fields may be fixed."""
+def routes(fixed: dict[str, Any], without: Collection[str]) -> st.SearchStrategy[Route]:
+    """Routes, of which some fields may be fixed, and some choices left out."""
     drawn: dict[str, st.SearchStrategy[Any]] = {}
-    for name, values in choices().items():
+    for name, every in choices().items():
+        values = [each for each in every if title(each) not in without]
         if name in ("sees", "sets", "depends"):
             several = st.lists(st.sampled_from(values), max_size=2, unique=True)
             drawn[name] = several.map(tuple)
@@ -142,28 +160,31 @@ def scenarios(
     draw: st.DrawFn,
     writes: list[str],
     reads: list[str],
-    fixed: dict[str, Any] | None = None,
+    fixed: dict[str, Any],
+    without: Collection[str] = (),
 ) -> Scenario:
     """Scenarios; `fixed` has fields of routes or of the scenario that do not vary."""
-    given = fixed or {}
-    of_routes = {k: v for k, v in given.items() if k in Route.__dataclass_fields__}
-    made = draw(st.lists(routes(of_routes), min_size=1, max_size=2))
+    of_routes = {k: v for k, v in fixed.items() if k in Route.__dataclass_fields__}
+    made = draw(st.lists(routes(of_routes, without), min_size=1, max_size=2))
     needed = {"requires": "members", "scope user": "members", "state": "tenant"}
     used = {name for route in made for name in (route.above, *route.sees)}
     extra = draw(st.lists(st.sampled_from(["gzip", "tenant"]), max_size=1))
-    middleware = sorted({needed[n] for n in used if n in needed} | {*extra})
-    scenario = Scenario(
-        made,
-        middleware=given.get("middleware", middleware),
-        mounted=given.get("mounted", draw(_often(False, [True]))),
-        apps=given.get("apps", draw(_often(1, [1, 2]))),
-    )
+    middleware = {needed[n] for n in used if n in needed} | {*extra} - {*without}
+    drawn = {
+        "middleware": sorted(middleware),
+        "mounted": draw(_often(False, ["mounted" not in without])),
+        "apps": draw(_often(1, [1 if "apps" in without else 2])),
+    }
+    of_scenario = {name: fixed.get(name, value) for name, value in drawn.items()}
+    scenario = Scenario(made, **of_scenario)
+    reads = [path for path in reads if not any(word in path for word in without)]
     own = [p for i, route in enumerate(made) for p in route.paths(f"r{i}")]
     paths = st.one_of(st.sampled_from(own), st.sampled_from(own + reads))
-    if given.get("paths"):
-        paths = st.sampled_from(given["paths"])
+    if named := fixed.get("paths"):
+        paths = st.sampled_from(own if named == "own" else named)
     spaces = sorted({route.namespace for route in made if route.namespace})
-    steps = draw(st.lists(_steps(scenario, paths, writes, spaces), min_size=1, max_size=14))
+    step = _steps(scenario, paths, writes, spaces)
+    steps = draw(st.lists(step, min_size=8, max_size=24))
     return replace(scenario, first=draw(paths), steps=steps)
 
 
@@ -173,31 +194,36 @@ def _steps(
     writes: list[str],
     spaces: list[str],
 ) -> st.SearchStrategy[Step]:
-    aspects = dict(ASPECTS)
-    if not scenario.mounted:
-        del aspects["prefix"]
-    if scenario.apps == 1:
-        del aspects["app"]
-    if not any(route.item for route in scenario.routes):
-        del aspects["item"]
+    names = {choice for _, choice in scenario.choices()}
+    matter = {each for name in names for each in MATTERS.get(name, ())}
+    drop = {"prefix"} if not scenario.mounted else set()
+    drop |= {"app"} if scenario.apps == 1 else set()
+    drop |= {"item"} if not any(route.item for route in scenario.routes) else set()
+    aspects = {name: values for name, values in ASPECTS.items() if name not in drop}
+    words = [name.rpartition("raw ")[2] for name in names]
+    fitting = [q for q in ASPECTS["query"] if q and q.partition("=")[0] in words]
+    pairs = [(name, value) for name in aspects for value in aspects[name]]
+    likely = [pair for pair in pairs if pair[0] in matter | {"prefix", "app", "item"}]
+    likely += [("query", query) for query in fitting]
     number = st.integers(0, 9)
     change = st.one_of(
         st.tuples(st.just("path"), paths),
-        st.sampled_from(sorted(aspects)).flatmap(
-            lambda name: st.tuples(st.just(name), st.sampled_from(aspects[name]))
-        ),
+        st.sampled_from(likely or pairs),
+        st.sampled_from(pairs),
     )
     kinds = {"switch": SWITCHES, "write": writes, "write later": writes}
     kinds |= {"own": [*OWN_WRITES], "restock": spaces or ["n"]}
     if scenario.apps == 2:
         kinds["stop"] = ["second"]
-    event = st.sampled_from(sorted(kinds)).flatmap(
-        lambda kind: st.tuples(st.just(kind), st.sampled_from(kinds[kind]), number)
-    )
+    events = [(kind, name) for kind in kinds for name in kinds[kind]]
+    soon = [("switch", name) for name in SWITCHES if name in matter]
+    soon += [("restock", name) for name in spaces if "stock" in names]
+    event = st.one_of(st.sampled_from(soon or events), st.sampled_from(events))
+    numbered = st.tuples(event, number).map(lambda drawn: (*drawn[0], drawn[1]))
     race = st.tuples(st.sampled_from(writes), number)
     return st.builds(
         Step,
-        event=st.one_of(st.none(), st.none(), event),
+        event=st.one_of(st.none(), st.none(), numbered),
         change=st.one_of(st.none(), change, change),
         times=st.sampled_from([1, 2, 2, 3, 5, 45]),
         together=_often(False, [True]),

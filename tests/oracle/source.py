@@ -98,7 +98,7 @@ SETS = {
         "response: Response",
         'response.headers["Cache-Control"] = "max-age=0, must-revalidate"',
     ),
-    "etag": ("response: Response", "response.headers[\"ETag\"] = '\"own\"'"),
+    "etag": ("response: Response", 'response.headers["ETag"] = \'"own"\''),
     "vary": ("response: Response", 'response.headers["Vary"] = "X-Tenant"'),
     "task": (
         "tasks: BackgroundTasks",
@@ -139,6 +139,8 @@ DEPENDS = {
     "security": 'Security(scoped, scopes=["a", "b"])',
     "admin": "Depends(AuthManager(admin=True))",
 }
+# A sight that is made by a dependency.
+NEEDS = {"context": "context", "state of a dependency": "sets state"}
 PLACES = ["route", "router", "application"]
 
 # How the handler is made; all but the first two have a second path.
@@ -168,16 +170,23 @@ class Route:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, tuple):
-                for each in value:
-                    made.append((field.name, each if isinstance(each, str) else each[1]))
+                made += [(field.name, title(each)) for each in value]
             elif value != field.default:
-                made.append((field.name, str(value)))
+                made.append((field.name, title(value)))
         return made
 
 
+def title(choice: Any) -> str:
+    return str(choice[1] if isinstance(choice, tuple) else choice)
+
+
 def mend(route: Route) -> Route:
-    """Leave out what an owner could not mean."""
+    """Leave out what an owner could not mean, and add what it needs."""
     sees, sets, form, answer = route.sees, route.sets, route.form, route.answer
+    depends = route.depends
+    for sight, needed in NEEDS.items():
+        if sight in sees and needed not in [name for _, name in depends]:
+            depends = (*depends, ("route", needed))
     if route.key in ("user", "api keys") and "principal" not in sees:
         sees = (*sees, "principal")
     if route.key == "by page":  # whoever writes a builder names all that matters
@@ -198,7 +207,9 @@ def mend(route: Route) -> Route:
                 form = "async"
                 sees = (*sees, "principal")
             answer = "dict" if answer == "yield" else answer
-    return replace(route, sees=sees, sets=sets, form=form, answer=answer)
+    return replace(
+        route, sees=sees, sets=sets, form=form, answer=answer, depends=depends
+    )
 
 
 def code(name: str, route: Route) -> str:
@@ -266,12 +277,13 @@ def code(name: str, route: Route) -> str:
                 decorator = ", response_model=Public"
             made += [routed(second[0], other), routed(path, decorator), *lines]
         case "same name":
-            again = [line.replace(f"answer('{name}'", f"answer('{name}b'") for line in lines]
+            other = f"answer('{name}b'"
+            again = [line.replace(f"answer('{name}'", other) for line in lines]
             made += [routed(path), *lines, routed(second[0]), *again]
         case "partial":
             for at, kind in ((path, "a"), (second[0], "b")):
-                added = f'"{at}", partial({name}, kind="{kind}"){decorator}{places["route"]}'
-                lines.append(f"router_{name}.add_api_route({added})")
+                added = f'"{at}", partial({name}, kind="{kind}"){decorator}'
+                lines.append(f"router_{name}.add_api_route({added}{places['route']})")
             made += lines
         case "called":
             names = [p.split(":")[0] for p in signature.split(", ") if p]
@@ -285,7 +297,7 @@ def code(name: str, route: Route) -> str:
         case "method":
             signature = f"self, {signature}".rstrip(", ")
             lines = ["    " + line for line in function("show", body)]
-            added = f'path, self.show{decorator}{places["route"]}'
+            added = f"path, self.show{decorator}{places['route']}"
             made += [f"class Shop_{name}:", "    def __init__(self, title, path):"]
             made += ["        self.title = title"]
             made += [f"        router_{name}.add_api_route({added})", *lines]

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
 from app.cache import cached, invalidate_namespace, touches
@@ -184,7 +184,8 @@ def _table(name: str, model: type[Base]) -> None:
     @cached(namespace=name)
     async def read(session: SessionDep) -> Any:
         ran(f"handler {name}")
-        rows = list(await session.scalars(select(model).order_by(*model.__mapper__.primary_key)))
+        query = select(model).order_by(*model.__mapper__.primary_key)
+        rows = list(await session.scalars(query))
         await gate[0].pass_through()
         return [{c.key: getattr(row, c.key) for c in columns} for row in rows]
 
@@ -328,11 +329,9 @@ async def tags_cleared(s: AsyncSession, n: int) -> None:
 
 @unseen
 async def link_inserted(s: AsyncSession, n: int) -> None:
-    if n % 2:
-        await s.execute(delete(link))
-    elif await s.get(Article, 10) and await s.get(Tag, 1):
-        await s.execute(delete(link).where(link.c.article_id == 10))
-        await s.execute(insert(link).values(article_id=10, tag_id=1))
+    await s.execute(delete(link))
+    source = select(Article.id, Tag.id).where(Tag.id == 1 + n % 2)
+    await s.execute(insert(link).from_select(["article_id", "tag_id"], source))
 
 
 @unseen
@@ -373,7 +372,7 @@ async def core_many(s: AsyncSession, n: int) -> None:
 @unseen
 async def on_engine(s: AsyncSession, n: int) -> None:
     """A transaction of its own, beside the session's."""
-    assert isinstance(s.bind, AsyncEngineLike)
+    assert isinstance(s.bind, AsyncEngine)
     async with s.bind.begin() as connection:
         await connection.execute(insert(Tag).values(name=f"engine {n}"))
 
@@ -464,7 +463,9 @@ async def write(name: str, n: int, session: SessionDep) -> None:
 
 
 @router.post("/write-later/{name}")
-async def write_later(name: str, n: int, request: Request, tasks: BackgroundTasks) -> None:
+async def write_later(
+    name: str, n: int, request: Request, tasks: BackgroundTasks
+) -> None:
     database: Database = request.app.state.database
 
     async def later() -> None:

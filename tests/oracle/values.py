@@ -121,7 +121,7 @@ VALUES: dict[str, tuple[Any, Callable[[], Any]]] = {
     "dataclass": (Point, lambda: Point(1.5, None)),
     "named tuple": (Pair, lambda: Pair(1, "r")),
     "surrogate": (str, lambda: "a\ud800b"),
-    "naive": (datetime, lambda: datetime(2026, 1, 1)),  # noqa: DTZ001
+    "naive": (datetime, lambda: datetime(2026, 1, 1)),
     "exponent": (Decimal, lambda: Decimal("1E+3")),
     "not as annotated": (int, lambda: "one"),
     "none": (None, lambda: None),

@@ -79,12 +79,14 @@ class Run:
             answers["event"] = await self._event(*step.event)
         if step.change:
             self.request[step.change[0]] = step.change[1]
+        done = []
         if step.race:
-            answers["race"] = await self._race(*step.race)
+            answers["race"], raced = await self._race(*step.race)
+            done.append(raced)
         if step.together:
-            done = await asyncio.gather(*(self._read() for _ in range(step.times)))
+            done += await asyncio.gather(*(self._read() for _ in range(step.times)))
         else:
-            done = [await self._read() for _ in range(min(step.times, 5))]
+            done += [await self._read() for _ in range(min(step.times, 5))]
         ran = {k: n for k, n in parts.tally.items() if not k.startswith("handler")}
         return {
             "request": self._shown(),
@@ -131,8 +133,8 @@ class Run:
             people["tokens"][who] = made.get("key") or made["token"]
         return answer
 
-    async def _race(self, name: str, n: int) -> dict[str, Any]:
-        """A write while a read is under way, which may have read before it or not."""
+    async def _race(self, name: str, n: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A write while a read, which saw what was before, has not yet answered."""
         gate = tables.gate[0] = tables.Gate()
         gate.opened.clear()
         read = asyncio.create_task(self._read())
@@ -140,9 +142,8 @@ class Run:
         await asyncio.wait([read, reached], return_when=asyncio.FIRST_COMPLETED)
         written = await self._ask("POST", f"/tables/write/{name}?n={n}", {})
         gate.opened.set()
-        await read
         reached.cancel()
-        return _plain(written)
+        return _plain(written), await read
 
     async def _read(self) -> dict[str, Any]:
         request = self.request
@@ -153,8 +154,6 @@ class Run:
         answer = await self._ask("GET" if own else method, path, headers)
         if tag := dict(answer.headers).get("etag"):
             self.tags[path] = tag
-        if method == "HEAD":
-            answer.body = b""
         return _plain(answer) | {"sent": sent}
 
     def _request(self) -> tuple[str, str, dict[str, str]]:
@@ -183,8 +182,8 @@ class Run:
 
     def _shown(self) -> str:
         method, path, headers = self._request()
-        lines = {"authorization": f"token of {self.request['who']}", "x-api-key": "ann's"}
-        shown = {name: lines.get(name, value) for name, value in headers.items()}
+        secret = {"authorization": f"{self.request['who']}'s", "x-api-key": "ann's"}
+        shown = {name: secret.get(name, value) for name, value in headers.items()}
         if shown["accept-encoding"] == "identity":
             del shown["accept-encoding"]
         if shown["host"] == "service":

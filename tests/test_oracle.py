@@ -1,0 +1,75 @@
+"""The cache on and off, side by side: no answer tells which it was. See `oracle/`."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from faults.valkey import valkey_in
+from harness import Project, Template
+
+ORACLE = Path(__file__).parent / "oracle"
+# The workers and the driver run in the service's environment.
+PYTHON = ("uv", "run", "--quiet", "--with", "hypothesis>=6.160", "python", "-m")
+
+SQLITE = [("sqlite", "memory"), ("sqlite", "redis")]
+POSTGRESQL = [
+    pytest.param(("postgresql", cache), marks=pytest.mark.nightly)
+    for cache in ("memory", "redis")
+]
+
+
+@pytest.fixture(scope="module", params=SQLITE + POSTGRESQL, ids="-".join)
+def service(template: Template, request: pytest.FixtureRequest) -> Project:
+    database, cache = request.param
+    project = template.copy(database=database, cache_backend=cache)
+    project.run("uv", "sync", "--quiet")
+    shutil.copytree(ORACLE, project.path / "tests" / "oracle")
+    return project
+
+
+@pytest.fixture
+def environment(service: Project) -> Iterator[dict[str, str]]:
+    with ExitStack() as stack:
+        if service.answers["cache_backend"] != "redis":
+            yield {}
+            return
+        server = stack.enter_context(valkey_in(service.path))
+        asyncio.run(server.start())
+        yield {"REDIS_ENABLED": "true", "REDIS_URL": f"unix://{server.socket}"}
+
+
+def run(service: Project, environment: dict[str, str], *options: str) -> str:
+    if service.answers["database"] == "postgresql":
+        options = (*options, "--postgresql")
+    return service.run(*PYTHON, "tests.oracle", *options, **environment)
+
+
+def hits(coverage: str) -> int:
+    return int(coverage.partition("\n")[2].split()[1])
+
+
+def test_answers_are_equal(service: Project, environment: dict[str, str]) -> None:
+    assert hits(run(service, environment, "--examples", "40")) > 100
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_answers_are_equal_a_thousand_times(
+    service: Project, environment: dict[str, str], seed: int
+) -> None:
+    run(service, environment, "--examples", "1000", "--seed", str(seed))
+
+
+@pytest.mark.nightly
+def test_answers_are_equal_with_each_choice_alone(
+    service: Project, environment: dict[str, str]
+) -> None:
+    run(service, environment, "--examples", "30", "--each")
+
+
+def test_oracle_is_typed_like_a_service(service: Project) -> None:
+    service.run("mypy", "tests/oracle")
