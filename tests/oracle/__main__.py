@@ -1,8 +1,8 @@
 """Run scenarios with the cache on and off: `python -m tests.oracle`, in a service.
 
 Exits with 1, and prints the smallest scenario it found, where two answers differ.
-The cache is the one that the environment names: REDIS_ENABLED, REDIS_URL; on SQLite,
-or on the PostgreSQL server that ORACLE_POSTGRESQL names.
+The cache is the one that the environment names: in memory, or with REDIS_ENABLED and
+REDIS_URL in Redis. WRITES=all writes in all ways, see `tables`.
 """
 
 import argparse
@@ -11,20 +11,23 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky
+from sqlalchemy import make_url
 
 from tests.oracle.compare import Comparison, is_hit
 from tests.oracle.scenario import Scenario, Step, scenarios
 from tests.oracle.source import Route, choices
+from tests.ports import free_port
 
 ENVIRONMENT = {
     "ENV_FILE": "",
@@ -34,7 +37,10 @@ ENVIRONMENT = {
     "LOG_CATEGORIES": "NONE",
     "PYTHONHASHSEED": "0",
 }
-OFF = {"CACHE_ENABLED": "false", "REDIS_ENABLED": "false"}
+MODES = {
+    "off": {"CACHE_ENABLED": "false", "REDIS_ENABLED": "false"},
+    "on": {"CACHE_ENABLED": "true"},
+}
 
 
 class DifferentError(Exception):
@@ -216,36 +222,46 @@ def _writes(step: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def oracle() -> Iterator[Oracle]:
-    with tempfile.TemporaryDirectory(prefix="oracle-") as folder:
-        off = Worker(Path(folder), "off", OFF)
-        on = Worker(Path(folder), "on", {"CACHE_ENABLED": "true"})
-        try:
-            yield Oracle(off, on)
-        finally:
-            off.stop()
-            on.stop()
+def oracle(server: bool) -> Iterator[Oracle]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="oracle-")))
+        shared = {}
+        if server:  # one that is there in the variant with PostgreSQL
+            url = f"postgresql+asyncpg://postgres:postgres@127.0.0.1:{free_port()}/"
+            run_server = import_module("app.database.local").local_server
+            (folder / "server").mkdir()
+            stack.enter_context(
+                run_server(
+                    folder / "server", make_url(f"{url}postgres"), temporary=True
+                )
+            )
+            shared["ORACLE_POSTGRESQL"] = f"{url}postgres"
+        workers = [Worker(folder, name, shared | MODES[name]) for name in MODES]
+        for worker in workers:
+            stack.callback(worker.stop)
+        yield Oracle(*workers)
 
 
 def each_choice(oracle: Oracle, options: argparse.Namespace) -> bool:
     """Search with each choice of each dimension alone; print what was found."""
     plain: dict[str, Any] = {f.name: f.default for f in fields(Route)}
-    plain |= {"middleware": [], "mounted": False, "apps": 1, "paths": "own"}
+    plain |= {"around": [], "mounted": False, "apps": 1, "paths": "own"}
     searches: dict[str, dict[str, Any]] = {}
     for name, values in choices().items():
         for value in values:
             several = isinstance(plain[name], tuple)
             searches[f"{name} {value}"] = {name: (value,) if several else value}
     searches |= {"mounted": {"mounted": True}, "apps 2": {"apps": 2}}
-    searches["gzip"] = {"middleware": ["gzip"]}
+    searches |= {name: {"around": [name]} for name in ("gzip", "tenant")}
+    searches["edited rule"] = {"around": ["edited rule"], "sees": ("principal",)}
     searches |= {path: {"paths": [path]} for path in oracle.drawn["reads"]}
     different = False
     for title, fixed in searches.items():
         if options.each and not any(word in title for word in options.each):
             continue
-        free = {"middleware"}
+        free: set[str] = set()
         if {"form", "key", "mounted", "apps"} & fixed.keys():
-            free |= {"sees", "answer"}  # they show a mistake there
+            free |= {"sees", "answer", "key"} - fixed.keys()  # they show mistakes there
         base = {name: value for name, value in plain.items() if name not in free}
         found = oracle.search(options, base | fixed)
         different |= found is not None
@@ -264,9 +280,10 @@ def main() -> int:
     add("--each", nargs="*", help="search with each choice alone that has these words")
     add("--without", nargs="*", default=[], help="leave these choices out")
     add("--replay", type=Path, help="a file with a scenario")
+    add("--postgresql", action="store_true", help="on a server of its own, not SQLite")
     add("--coverage", action="store_true", help="print how often each choice was hit")
     options = parser.parse_args()
-    with oracle() as made:
+    with oracle(options.postgresql) as made:
         if options.each is not None:
             return int(each_choice(made, options))
         replay: Path | None = options.replay

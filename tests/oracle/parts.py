@@ -184,6 +184,19 @@ class Rule(AuthManager):
         super().authorize(principal, request)
 
 
+def edit_auth_manager() -> None:
+    """What an owner does who writes a rule into `AuthManager` itself."""
+    before = AuthManager.authorize
+
+    def authorize(self: AuthManager, principal: Principal, request: Request) -> None:
+        ran("edited rule")
+        if "ruled out" in on:
+            raise Forbidden("Not any more.", code="ruled_out")
+        before(self, principal, request)
+
+    AuthManager.authorize = authorize  # type: ignore[method-assign] # in a fork
+
+
 @dataclass
 class Db:
     """A session on one tenant's schema."""

@@ -38,6 +38,8 @@ class Service:
         self.apps: list[FastAPI] = []
         self._running: list[AsyncExitStack] = []
         self._routers = _routers(scenario)
+        if "edited rule" in scenario.around:
+            parts.edit_auth_manager()
         for site, each in zip("ab", settings[: scenario.apps], strict=False):
             self.apps.append(self._make(scenario, each, site))
 
@@ -53,7 +55,7 @@ class Service:
             install_error_handlers(below)
             self._include(below)
             app.mount("/v1", below)
-        for name in scenario.middleware:
+        for name in scenario.around:
             match name:
                 case "tenant":
                     app.add_middleware(parts.TenantMiddleware)

@@ -157,16 +157,19 @@ def spoil(value: Any) -> None:
         value.__dict__.clear()
 
 
-def _function(kind: str, annotation: Any, value: Callable[[], Any]) -> Any:
+def _function(kind: str, thread: bool = False) -> Any:
+    annotation, value = VALUES[kind]
+
     async def made() -> Any:
         ran(f"handler {kind}")
         return value()
 
     def made_in_thread() -> Any:
+        ran(f"handler {kind}")
         return value()
 
-    function: Any = made_in_thread if kind in ("dataclass", "bare list") else made
-    function.__name__ = function.__qualname__ = kind.replace(" ", "_")
+    function: Any = made_in_thread if thread else made
+    function.__name__ = function.__qualname__ = f"{kind.replace(' ', '_')}_{thread}"
     if annotation is ...:
         del function.__annotations__["return"]
     else:
@@ -174,7 +177,8 @@ def _function(kind: str, annotation: Any, value: Callable[[], Any]) -> Any:
     return cached(expire=60, namespace="values")(function)
 
 
-FUNCTIONS = {kind: _function(kind, *given) for kind, given in VALUES.items()}
+FUNCTIONS = {kind: _function(kind) for kind in VALUES}
+IN_THREAD = {kind: _function(kind, thread=True) for kind in ("alias", "any", "typed")}
 
 
 @cached(namespace="values")
@@ -193,6 +197,7 @@ class Desk:
 
 router = APIRouter(prefix="/values")
 READS = ["/values/arguments", "/values/methods", *(f"/values/{k}" for k in VALUES)]
+READS += [f"/values/thread/{kind}" for kind in IN_THREAD]
 
 
 @router.get("/arguments")
@@ -208,8 +213,15 @@ async def methods() -> list[str]:
 
 @router.get("/{kind}")
 async def value(kind: str) -> str:
-    found = FUNCTIONS[kind]()
-    found = await found if hasattr(found, "__await__") else found
+    return _described(await FUNCTIONS[kind]())
+
+
+@router.get("/thread/{kind}")
+def value_in_thread(kind: str) -> str:
+    return _described(IN_THREAD[kind]())
+
+
+def _described(found: Any) -> str:
     description = describe(found)
     spoil(found)
     return description
