@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,11 @@ POSTGRESQL = [
 ]
 
 
-@pytest.fixture(scope="module", params=SQLITE + POSTGRESQL, ids="-".join)
+def variant_id(variant: Any) -> str:
+    return "-".join(variant)
+
+
+@pytest.fixture(scope="module", params=SQLITE + POSTGRESQL, ids=variant_id)
 def service(template: Template, request: pytest.FixtureRequest) -> Project:
     database, cache = request.param
     project = template.copy(database=database, cache_backend=cache)
@@ -33,13 +37,14 @@ def service(template: Template, request: pytest.FixtureRequest) -> Project:
 
 @pytest.fixture
 def environment(service: Project) -> Iterator[dict[str, str]]:
-    with ExitStack() as stack:
-        if service.answers["cache_backend"] != "redis":
-            yield {}
-            return
-        server = stack.enter_context(valkey_in(service.path))
+    """What turns on the cache that the variant has."""
+    if service.answers["cache_backend"] == "memory":
+        yield {}
+        return
+    with valkey_in(service.path) as server:
         asyncio.run(server.start())
         yield {"REDIS_ENABLED": "true", "REDIS_URL": f"unix://{server.socket}"}
+        assert asyncio.run(server.ask("DBSIZE")) != b":0\r\n", "it was not used"
 
 
 def run(service: Project, environment: dict[str, str], *options: str) -> str:
@@ -57,11 +62,10 @@ def test_answers_are_equal(service: Project, environment: dict[str, str]) -> Non
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(1, 11))
-def test_answers_are_equal_a_thousand_times(
-    service: Project, environment: dict[str, str], seed: int
+def test_answers_are_equal_in_thousands_of_scenarios(
+    service: Project, environment: dict[str, str]
 ) -> None:
-    run(service, environment, "--examples", "1000", "--seed", str(seed))
+    run(service, environment, "--examples", "5000", "--seed", "1")
 
 
 @pytest.mark.nightly

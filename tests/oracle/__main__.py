@@ -118,14 +118,9 @@ class Oracle:
         comparison, log = Comparison(), []
         both = zip(scenario.steps, off["steps"], on["steps"], strict=True)
         for i, (step, without, with_cache) in enumerate(both):
-            method, path = without["method"], without["path"]
             log.append(f"{i}. {_shown(step)}{without['request']}")
-            for each in without["reads"] + with_cache["reads"]:
-                each.update(method=method, path=path)
-            for each in (*_writes(without), *_writes(with_cache)):
-                each.update(method="POST", path="")
-            self._count(scenario, path, with_cache["reads"])
-            if found := comparison.step(without, with_cache):
+            self._count(scenario, with_cache["reads"])
+            if found := comparison.step(without, with_cache, together=step.together):
                 raise DifferentError(scenario, found, "\n".join(log))
 
     def _run(
@@ -149,10 +144,8 @@ class Oracle:
                     self.refused.update(route.choices())
             scenario = replace(scenario, without=[*scenario.without, *named])
 
-    def _count(
-        self, scenario: Scenario, path: str, reads: list[dict[str, Any]]
-    ) -> None:
-        found = re.match(r"(?:/v1)?/(r\d)", path)
+    def _count(self, scenario: Scenario, reads: list[dict[str, Any]]) -> None:
+        found = re.match(r"(?:/v1)?/(r\d)", reads[0]["path"])
         route = dict(scenario.named()).get(found[1]) if found else None
         for choice in [("all", "routes"), *(route.choices() if route else [])]:
             self.reads[choice] += len(reads)
@@ -217,10 +210,6 @@ def _shown(step: Step) -> str:
     return f"({', '.join(said)}) " if said else ""
 
 
-def _writes(step: dict[str, Any]) -> list[dict[str, Any]]:
-    return [step[name] for name in ("event", "race") if step[name]]
-
-
 @contextmanager
 def oracle(server: bool) -> Iterator[Oracle]:
     with ExitStack() as stack:
@@ -251,7 +240,10 @@ def each_choice(oracle: Oracle, options: argparse.Namespace) -> bool:
         for value in values:
             several = isinstance(plain[name], tuple)
             searches[f"{name} {value}"] = {name: (value,) if several else value}
-    searches |= {"mounted": {"mounted": True}, "apps 2": {"apps": 2}}
+    searches |= {
+        "mounted": {"mounted": True},
+        "apps 2": {"apps": 2, "sees": ("principal",)},
+    }
     searches |= {name: {"around": [name]} for name in ("gzip", "tenant")}
     searches["edited rule"] = {"around": ["edited rule"], "sees": ("principal",)}
     searches |= {path: {"paths": [path]} for path in oracle.drawn["reads"]}

@@ -19,12 +19,17 @@ class Comparison:
     def __init__(self) -> None:
         self.bodies: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
 
-    def step(self, off: dict[str, Any], on: dict[str, Any]) -> list[str]:
+    def step(
+        self, off: dict[str, Any], on: dict[str, Any], *, together: bool
+    ) -> list[str]:
         found = []
-        for part in ("event", "race"):
-            if off[part] and on[part]:
+        for part in ("event", "raced", "race"):
+            if off[part]:
                 found += [f"{part}: {text}" for text in self._pair(off[part], on[part])]
-        for a, b in zip(_sorted(off["reads"]), _sorted(on["reads"]), strict=True):
+        reads = (off["reads"], on["reads"])
+        if together:  # they may come in another order
+            reads = (_sorted(off["reads"]), _sorted(on["reads"]))
+        for a, b in zip(*reads, strict=True):
             found += self._pair(a, b)
         if off["ran"] != on["ran"]:
             names = sorted({*off["ran"], *on["ran"]})
@@ -83,7 +88,6 @@ def is_hit(answer: Answer) -> bool:
 
 
 def _sorted(answers: list[Answer]) -> list[Answer]:
-    """Concurrent answers may come in another order."""
     return sorted(answers, key=lambda a: (a["status"], a["body"], own_headers(a, a)))
 
 

@@ -25,6 +25,8 @@ Pairs = list[tuple[str, str]]
 
 @dataclass
 class Answer:
+    method: str
+    path: str
     status: int = 0  # stays 0 where the application raises before it answers
     headers: Pairs = field(default_factory=list)
     body: bytes = b""
@@ -142,7 +144,7 @@ async def _ask(
         "server": ("127.0.0.1", 80),
         "state": {},
     }
-    answer = Answer()
+    answer = Answer(method, target)
     done = asyncio.Event()
     unread = [body]
 

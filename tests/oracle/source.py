@@ -52,7 +52,7 @@ SEES = {
     "url": ("request: Request", 'str(request.url_for("me"))'),
     "host": ("request: Request", "request.url.hostname"),
     "application": ("request: Request", "[request.app.title, request.app.state.site]"),
-    "principal": ("user: CurrentUser", "[user.email, user.first_name]"),
+    "principal": ("user: CurrentUser", "[user.email, user.first_name, user.last_name]"),
     "tenant db": ("db: Annotated[Db, Depends(tenant_db)]", "db.schema"),
     "raw db": ("db: Annotated[Db, Depends(raw_db)]", "db.schema"),
     "stock": ("", 'stock["n"]'),

@@ -79,21 +79,18 @@ class Run:
             answers["event"] = await self._event(*step.event)
         if step.change:
             self.request[step.change[0]] = step.change[1]
-        done = []
         if step.race:
-            answers["race"], raced = await self._race(*step.race)
-            done.append(raced)
+            answers["race"], answers["raced"] = await self._race(*step.race)
         if step.together:
-            done += await asyncio.gather(*(self._read() for _ in range(step.times)))
+            done = await asyncio.gather(*(self._read() for _ in range(step.times)))
         else:
-            done += [await self._read() for _ in range(min(step.times, 5))]
+            done = [await self._read() for _ in range(min(step.times, 5))]
         ran = {k: n for k, n in parts.tally.items() if not k.startswith("handler")}
         return {
             "request": self._shown(),
             "event": answers.get("event"),
             "race": answers.get("race"),
-            "method": self.request["method"],
-            "path": self._request()[1],
+            "raced": answers.get("raced"),
             "reads": done,
             "ran": dict(sorted(ran.items())),
             "handled": parts.tally.total() - sum(ran.values()),
@@ -154,7 +151,7 @@ class Run:
         answer = await self._ask("GET" if own else method, path, headers)
         if tag := dict(answer.headers).get("etag"):
             self.tags[path] = tag
-        return _plain(answer) | {"sent": sent}
+        return _plain(answer) | {"sent": sent, "method": method}
 
     def _request(self) -> tuple[str, str, dict[str, str]]:
         request = self.request
@@ -216,6 +213,8 @@ def _plain(answer: Answer) -> dict[str, Any]:
     if masked != text or body != answer.body:
         headers = [each for each in headers if each[0] != "content-length"]
     return {
+        "path": answer.path,
+        "method": answer.method,
         "status": answer.status,
         "headers": headers,
         "body": masked,
