@@ -15,8 +15,8 @@ ORACLE = Path(__file__).parent / "oracle"
 # The workers and the driver run in the service's environment.
 PYTHON = ("uv", "run", "--quiet", "--with", "hypothesis>=6.160", "python", "-m")
 
-SQLITE = [("sqlite", "memory"), ("sqlite", "redis")]
-POSTGRESQL = [
+SQLITE: list[Any] = [("sqlite", "memory"), ("sqlite", "redis")]
+POSTGRESQL: list[Any] = [
     pytest.param(("postgresql", cache), marks=pytest.mark.nightly)
     for cache in ("memory", "redis")
 ]

@@ -55,7 +55,7 @@ SEES = {
     "principal": ("user: CurrentUser", "[user.email, user.first_name, user.last_name]"),
     "tenant db": ("db: Annotated[Db, Depends(tenant_db)]", "db.schema"),
     "raw db": ("db: Annotated[Db, Depends(raw_db)]", "db.schema"),
-    "stock": ("", 'stock["n"]'),
+    "stock": ("", "stock[{namespace}]"),
 }
 
 # How it answers: for the route's decorator, the annotation, the result.
@@ -116,6 +116,9 @@ KEYS = {
     "by category": ", key_builder=by_category",
     "by page": ", key_builder=by_page",
 }
+
+# What the handler of a route with a builder of the owner's may look at.
+OWN_KEYS: dict[str, tuple[str, ...]] = {"by category": (), "by page": ("page",)}
 
 ABOVE = {
     "quota": '@quota("{name}", 4)',
@@ -189,10 +192,10 @@ def mend(route: Route) -> Route:
             depends = (*depends, ("route", needed))
     if route.key in ("user", "api keys") and "principal" not in sees:
         sees = (*sees, "principal")
-    if route.key == "by page":  # whoever writes a builder names all that matters
-        sees = ("page",)
-    elif route.key == "by category":
-        sees = ()
+    item = route.item
+    if route.key in OWN_KEYS:  # whoever writes a builder names all that matters
+        sees, item = OWN_KEYS[route.key], False
+        form = "async" if form in ("partial", "called") else form
     if route.namespace is None:  # what could be invalidated?
         sees = tuple(name for name in sees if name != "stock")
     if route.above and form == "called":
@@ -208,7 +211,13 @@ def mend(route: Route) -> Route:
                 sees = (*sees, "principal")
             answer = "dict" if answer == "yield" else answer
     return replace(
-        route, sees=sees, sets=sets, form=form, answer=answer, depends=depends
+        route,
+        sees=sees,
+        sets=sets,
+        form=form,
+        answer=answer,
+        depends=depends,
+        item=item,
     )
 
 
@@ -221,6 +230,7 @@ def code(name: str, route: Route) -> str:
         path, second = f"{path}/{{item}}", [f"{p}/{{item}}" for p in second]
     parameters = [SEES[s][0] for s in route.sees] + [SETS[s][0] for s in route.sets]
     seen = ", ".join(SEES[s][1] for s in route.sees)
+    seen = seen.replace("{namespace}", repr(route.namespace))
     if route.item:
         parameters.insert(0, "item: str")
         seen = f"item, {seen}"

@@ -478,5 +478,5 @@ async def write_later(
 
 @router.post("/restock")
 async def restock(namespace: str, n: int) -> None:
-    stock["n"] = n
+    stock[namespace] = n
     await invalidate_namespace(namespace)

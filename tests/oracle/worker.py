@@ -15,6 +15,7 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import update
 
@@ -106,7 +107,7 @@ class Run:
                 await self.service.stop(1)
                 self.request["app"] = 0
             case "restock":
-                target = f"/tables/restock?namespace={name}&n={n}"
+                target = f"/tables/restock?namespace={quote(name)}&n={n}"
                 return _plain(await self._ask("POST", target, {}))
             case "own":
                 return _plain(await self._own(name, n))
