@@ -135,7 +135,8 @@ class Oracle:
                 raise RuntimeError(f"{off}\n{scenario.source()}")
             if "refused" not in on:
                 return off, on, scenario
-            named = [name for name, _ in scenario.named() if name in on["refused"]]
+            said = re.findall(r"(?<![a-z0-9])(r\d)b?(?![a-z0-9])", on["refused"])
+            named = [name for name, _ in scenario.named() if name in said]
             if not named:
                 what = [f"refused, and no route named: {on['refused']}"]
                 raise DifferentError(scenario, what, "")

@@ -1,6 +1,8 @@
 """What an owner puts around a cached handler; the scenarios' code has all its names."""
 
+import asyncio
 import inspect
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import ContextVar
@@ -39,6 +41,14 @@ tenant_now: ContextVar[str] = ContextVar("tenant", default="-")
 
 def ran(name: str) -> None:
     tally[name] += 1
+
+
+async def pause() -> None:
+    await asyncio.sleep(0.001)
+
+
+def wait() -> None:
+    time.sleep(0.01)
 
 
 class Public(BaseModel):

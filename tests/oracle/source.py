@@ -257,6 +257,7 @@ def code(name: str, route: Route) -> str:
     signature = ", ".join(dict.fromkeys(p for p in parameters if p))
     body = [
         f'ran("handler {name}")',
+        "await pause()" if asynchronous else "wait()",  # so that others come meanwhile
         *(SETS[s][1] for s in route.sets),
         result if route.answer == "yield" else f"return {result}",
     ]

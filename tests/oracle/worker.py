@@ -29,7 +29,7 @@ from tests.oracle.service import Answer, Service
 from tests.oracle.source import Route
 
 CACHED = os.environ.get("CACHE_ENABLED") == "true"
-PATIENCE = 30  # seconds for a scenario, before it counts as hanging
+PATIENCE = 20  # seconds for a scenario, before it counts as hanging
 PASSWORD = "correct horse battery staple"
 # The people of the first and of the second application, in the order of their ids.
 PEOPLE = [["ada", "ann", "bob"], ["bob", "ann", "ada"]]
