@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any
 
@@ -207,11 +206,11 @@ def edit_auth_manager() -> None:
     AuthManager.authorize = authorize  # type: ignore[method-assign] # in a fork
 
 
-@dataclass
 class Db:
-    """A session on one tenant's schema."""
+    """A session on one tenant's schema; like most objects, it shows nothing of it."""
 
-    schema: str
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
 
 
 async def tenant_db(x_tenant: Annotated[str, Header()] = "-") -> Db:
@@ -275,8 +274,9 @@ class Counted(APIRoute):
         async def counted(request: Request) -> Response:
             ran("route_class")
             used["route_class"] += 1
+            count = str(used["route_class"])
             response = await handle(request)
-            response.headers["X-Route-Class"] = str(used["route_class"])
+            response.headers["X-Route-Class"] = count
             return response
 
         return counted

@@ -204,10 +204,11 @@ def _steps(
     drop |= {"app"} if scenario.apps == 1 else set()
     drop |= {"item"} if not any(route.item for route in scenario.routes) else set()
     aspects = {name: values for name, values in ASPECTS.items() if name not in drop}
+    matter |= {"prefix", "app", "item"} | ({"method"} if scenario.mounted else set())
     words = [name.rpartition("raw ")[2] for name in names]
     fitting = [q for q in ASPECTS["query"] if q and q.partition("=")[0] in words]
     pairs = [(name, value) for name in aspects for value in aspects[name]]
-    likely = [pair for pair in pairs if pair[0] in matter | {"prefix", "app", "item"}]
+    likely = [pair for pair in pairs if pair[0] in matter]
     likely += [("query", query) for query in fitting]
     number = st.integers(0, 9)
     change = st.one_of(
