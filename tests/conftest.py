@@ -10,10 +10,16 @@ from xdist.scheduler import LoadScopeScheduling
 
 from harness import Template, take_snapshot
 
-collect_ignore = ["owner"]  # its tests belong to the services that they are added to
+# Their tests belong to the services that they are added to.
+collect_ignore = ["engine", "oracle", "owner"]
 
 # The modules whose tests share what is costly to make.
 SHARING = ("tests/faults/test_faults.py", "tests/test_after_update.py")
+# Those of which the tests of one variant do.
+EACH_VARIANT = (
+    *("tests/test_engine.py", "tests/test_oracle.py"),
+    "tests/test_variants.py",
+)
 
 
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]
@@ -24,12 +30,11 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
-        name, _, parameter = test.partition("[")
+        _, _, parameter = test.partition("[")
         if module in SHARING:
             return module
-        if module == "tests/test_variants.py" and parameter:
-            full = "full " if name.endswith("full_numbers") else ""
-            return f"{module} {full}{parameter}"
+        if module in EACH_VARIANT and parameter:
+            return f"{module} {parameter}"
         return nodeid
 
 
@@ -38,7 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
 
 
 # What takes minutes begins first, so that no process ends up alone with it.
-LONG = ("tests/test_variants.py", *SHARING, "tests/test_updates.py")
+LONG = (*EACH_VARIANT, *SHARING, "tests/test_updates.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,3 +92,9 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def template(snapshot: Path, copie_session: Copie) -> Template:
     logging.getLogger("plumbum.local").setLevel(logging.WARNING)
     return Template(snapshot, copie_session)
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Most of what mypy looks at is the same in all variants."""
+    return tmp_path_factory.mktemp("mypy")
