@@ -13,12 +13,13 @@ from app.cache import (
     cache_lifespan,
     cached,
     install_cache,
-    repeatable,
+    provider,
     touches,
     watch_commits,
 )
-from app.cache.engine import running
-from app.cache.entry import Entry
+from app.cache.engine.entry import Entry
+from app.cache.engine.cache import Reading
+from app.cache.engine.exchange import running
 from app.config import get_settings
 from benchmarks.apps import work
 
@@ -40,26 +41,24 @@ class Ours(work.Cache):
         return cached(expire=work.TTL, namespace=group)
 
     async def fill(self, numbers: range) -> None:
-        engine = running()
-        assert engine is not None
+        cache = running[-1]
         headers = (("content-type", "application/json"), ("etag", '"0123456789"'))
 
         async def store(number: int) -> None:
             key = f"unrelated:{number // 1000}:{number}"
-            lookup = await engine.lookup(key, "0" * 16)
-            assert lookup.tokens is not None
+            lookup = await cache.lookup(key, cache.place(key, "0" * 24), Reading())
+            assert lookup.versions is not None
             now = time.time()
             entry = Entry(
-                tokens=lookup.tokens,
-                fingerprint="0" * 16,
+                versions=lookup.versions,
                 stored_at=now,
                 expires_at=now + work.TTL,
+                age=0,
                 status=200,
                 headers=headers,
-                varies=(),
                 body=b"x" * 100,
             )
-            await engine.store(key, entry)
+            await cache.keep(lookup.place, entry)
 
         for first in range(numbers.start, numbers.stop, AT_ONCE):
             last = min(first + AT_ONCE, numbers.stop)
@@ -67,8 +66,8 @@ class Ours(work.Cache):
 
 
 def create_app() -> FastAPI:
-    watch_commits(work.sessions)
-    repeatable(work.get_session)  # as a rendered service's own is
+    watch_commits(work.sessions, get_settings())
+    provider(work.get_session)  # as a rendered service's own is
     touches(work.User, "users")
     touches(work.Key, "users")
     return work.create_app(Ours())

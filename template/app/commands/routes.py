@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from app.commands.console import print_json, print_table, say
 from app.commands.options import AsUser
-from app.commands.refusals import Misused
+from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,16 +66,19 @@ def routes(
     microseconds of processor time for one request that has the service to itself,
     without the network and the check of credentials. A cached GET is sent up to 200
     times, half of them past the cache (Cache-Control: no-store), which takes about a
-    second. It is run in this process, on the service's own data.
+    second. It is run in this process, on the service's own data. Where a hit is not
+    much cheaper than its handler, more hits tell which part of them is the dearest.
 
     Other programs disturb it: measure twice before you act on a result. An address
     whose parameters have no defaults has to be given with [bold]--url[/bold]; then only
     what is given is measured.
     """
     if measure:
-        from app.cache.measure import measure_routes
-
-        measure_routes(text, url or (), user, as_json=as_json)
+        # Only a service with a cache has that package.
+        if find_spec("app.commands.cache") is None:
+            raise Refused("This service has no cache, so there is no hit to measure.")
+        measuring = import_module("app.commands.cache.measure")
+        measuring.measure_routes(text, url or (), user, as_json=as_json)
         return
     if url or user:
         raise Misused("--url and --user are for --measure: add it")

@@ -41,7 +41,7 @@ class Database:
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, expire_on_commit=False
         )
-        watch_commits(self.sessions)
+        watch_commits(self.sessions, settings)
 
     @asynccontextmanager
     async def session(self, *, writes: bool = True) -> AsyncIterator[AsyncSession]:

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cache import repeatable
+from app.cache import provider
 from app.database.engine import Database
 
 READING = ("GET", "HEAD", "OPTIONS")
 
 
-@repeatable
+@provider
 async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
     """Yield the request's session, which is committed before the response is sent.
 

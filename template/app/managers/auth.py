@@ -6,7 +6,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 
-from app.cache import repeatable, valid_until
+from app.cache import authenticator
 from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
@@ -61,8 +61,6 @@ class AuthManager:
     Without a valid token or API key the answer is 401; for a banned user, without the
     scopes or, with `admin`, without that role it is 403. `request.state.principal`
     holds the `Principal` then.
-
-    It decides on every request, also on one that the cache answers.
     """
 
     def __init__(self, *scopes: str, admin: bool = False) -> None:
@@ -72,10 +70,10 @@ class AuthManager:
         self.scopes = scopes
         self.admin = admin
 
+    @authenticator  # so the cache keeps users apart, and asks here on every hit
     async def __call__(
         self, request: Request, bearer: Bearer, api_key: KeyHeader
     ) -> User:
-        valid_until(0)  # whichever dependency calls this, the next request has to, too
         principal = await _authenticate(request, bearer, api_key)
         if principal.banned:
             raise Forbidden("This user is banned.", code="banned")
@@ -157,11 +155,11 @@ async def _authenticate(
         raise NotAuthenticated("This API key has expired.")
     last_use: LastUse = request.app.state.last_use
     if key_id is not None:
-        last_use.note(key_id, now)
+        last_use.note(principal.user_id, key_id, now)
     return principal
 
 
-@repeatable
+@authenticator
 def _principal(request: Request) -> Principal:
     """Only after an `AuthManager` of the same route."""
     principal: Principal = request.state.principal

@@ -126,7 +126,10 @@ class AuthSessionManager:
             )
         AUTH.info("user %s logs out", principal.user_id)
         await self.session.execute(
-            delete(AuthSession).where(AuthSession.id == principal.session_id)
+            delete(AuthSession).where(
+                AuthSession.id == principal.session_id,
+                AuthSession.user_id == principal.user_id,
+            )
         )
 
     async def end_all(self, user_id: int) -> None:

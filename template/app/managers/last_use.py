@@ -25,24 +25,24 @@ LIMIT = 10_000
 
 
 class LastUse:
-    """The uses that are not written yet, by key."""
+    """The uses that are not written yet, by user and key."""
 
     def __init__(self) -> None:
-        self._noted: dict[int, datetime] = {}
+        self._noted: dict[tuple[int, int], datetime] = {}
 
-    def note(self, key_id: int, moment: datetime) -> None:
-        """Remember a use."""
-        if key_id in self._noted or len(self._noted) < LIMIT:
-            self._noted[key_id] = moment
+    def note(self, user_id: int, key_id: int, moment: datetime) -> None:
+        """Remember a use of a user's key."""
+        if (user_id, key_id) in self._noted or len(self._noted) < LIMIT:
+            self._noted[user_id, key_id] = moment
 
     async def flush(self, database: Database) -> None:
         """Write what is noted; what fails to be written stays noted."""
         noted, self._noted = self._noted, {}
         try:
             while noted:
-                key_id = next(iter(noted))
-                await _write(database, key_id, noted[key_id])
-                del noted[key_id]
+                key = next(iter(noted))
+                await _write(database, *key, noted[key])
+                del noted[key]
         except (SQLAlchemyError, OSError) as error:
             DATABASE.warning("last uses of API keys not written: %s", reason(error))
         finally:
@@ -64,14 +64,17 @@ async def last_use_recorder(app: FastAPI) -> AsyncIterator[None]:
         await last_use.flush(database)
 
 
-async def _write(database: Database, key_id: int, moment: datetime) -> None:
+async def _write(
+    database: Database, user_id: int, key_id: int, moment: datetime
+) -> None:
     """In a transaction of its own, which can neither hold up nor deadlock another."""
     # Another process may have written a later use.
     earlier = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < moment)
     async with database.session() as session:
         await session.execute(
             update(ApiKey)
-            .where(ApiKey.id == key_id, earlier)
+            # The user, too: so the cache knows whose keys this is about.
+            .where(ApiKey.id == key_id, ApiKey.user_id == user_id, earlier)
             .values(last_used_at=moment)
             .execution_options(synchronize_session=False)
         )

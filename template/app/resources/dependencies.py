@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from app.cache import repeatable
+from app.cache import provider
 from app.database import SessionDep
 from app.managers.api_key import ApiKeyManager
 from app.managers.auth import AuthManager, SelfOrAdmin
@@ -15,17 +15,17 @@ from app.models.user import Role, User
 from app.schemas.fields import MAX_ID
 
 
-@repeatable
+@provider
 def _users(request: Request, session: SessionDep) -> UserManager:
     return UserManager(session, request.app.state.settings)
 
 
-@repeatable
+@provider
 def _api_keys(request: Request, session: SessionDep) -> ApiKeyManager:
     return ApiKeyManager(session, request.app.state.settings)
 
 
-@repeatable
+@provider
 def _auth_sessions(request: Request, session: SessionDep) -> AuthSessionManager:
     return AuthSessionManager(session, request.app.state.settings)
 

@@ -27,7 +27,7 @@ async def readyz(request: Request, response: Response) -> Readiness:
     """Without the database nothing works; without the cache everything does, slower."""
     database: Database = request.app.state.database
     parts = {"database": await _database_health(database)}
-    cache = await cache_health(PATIENCE)
+    cache = await cache_health(request.app)
     if cache is not None:
         parts["cache"] = PartHealth.model_validate(cache)
     if parts["database"].status == "down":

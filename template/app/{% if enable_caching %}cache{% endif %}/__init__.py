@@ -1,8 +1,9 @@
 """The response cache: what the rest of the service, and its owner, may use.
 
-`cached` on a route or on any function; the key builders; the `invalidate_*` helpers
-for changes that SQLAlchemy does not see; `touches` to state which namespaces a change
-of which model touches. Everything else in this package is how it is done.
+`cached` on a route or on any function; the key builders, and `segment` for one of your
+own; the `invalidate_*` helpers for changes that SQLAlchemy does not see; `touches` to
+state which namespaces a change of which model touches; `provider` for a dependency that
+only makes something. How it is done is in `engine/`, which you need not read.
 """
 
 from typing import TYPE_CHECKING
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 from app.cache.switch import is_on
 
 if TYPE_CHECKING or is_on():
-    from app.cache.commits import watch_commits
     from app.cache.decorator import cached
+    from app.cache.engine.entry import segment
+    from app.cache.engine.inputs import identity_of
+    from app.cache.engine.policy import CachePolicy, cache_policy
+    from app.cache.engine.providers import authenticator, provider
     from app.cache.invalidation import (
         invalidate_api_keys_cache,
         invalidate_namespace,
@@ -25,15 +29,14 @@ if TYPE_CHECKING or is_on():
         user_scoped_key_builder,
         users_list_key_builder,
     )
-    from app.cache.policy import CachePolicy, cache_policy
     from app.cache.rules import touches
     from app.cache.setup import (
         cache_health,
         cache_lifespan,
         check_workers,
         install_cache,
+        watch_commits,
     )
-    from app.cache.shortcut import repeatable, valid_until
 else:
     from app.cache.off import *  # noqa: F403 - the same names
 
@@ -41,21 +44,23 @@ __all__ = [
     "CachePolicy",
     "api_key_single_key_builder",
     "api_keys_list_key_builder",
+    "authenticator",
     "cache_health",
     "cache_lifespan",
     "cache_policy",
     "cached",
     "check_workers",
+    "identity_of",
     "install_cache",
     "invalidate_api_keys_cache",
     "invalidate_namespace",
     "invalidate_user_cache",
     "invalidate_users_list_cache",
     "paginated_key_builder",
-    "repeatable",
+    "provider",
+    "segment",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",
-    "valid_until",
     "watch_commits",
 ]

@@ -1,8 +1,9 @@
-"""Key builders: what makes two requests the same request.
+"""Key builders: under which namespaces the answer to a request is kept.
 
-Segments of a key are joined by ":", and each whole-segment prefix of it is a
-namespace that can be invalidated. Parameters that a key's segments do not name are
-added as a digest, so `?a=1` never answers `?a=2`.
+Segments of a key are joined by ":", and each whole-segment prefix is a namespace that
+can be invalidated. What a key does not name is told apart all the same: the other
+parameters, and what else the answer depends on. So a builder decides what is
+invalidated together, and whether users share an answer.
 
 A builder is called as fastapi-cache2 calls it: with the function and the namespace,
 and with `request`, `response`, `args` and `kwargs` by name.
@@ -11,14 +12,13 @@ and with `request`, `response`, `args` and `kwargs` by name.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastapi import Request, Response
 
-from app.cache.digest import parameters_of
-from app.cache.exchange import headers_of
-from app.cache.identity import identity_of, principal_of
-from app.cache.namespaces import segment
+from app.cache.engine.entry import segment
+from app.cache.engine.inputs import identity_of
+from app.cache.engine.policy import built_in
 
 Function = Callable[..., Any]
 
@@ -45,132 +45,99 @@ class _Call:
     request: Request | None
     kwargs: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        name: str = self.func.__name__
+        return name
+
     def user_id(self) -> object:
         """The user whose data it is: the path's, else the one who asks."""
         given = self.kwargs.get("user_id")
         if given is not None:
             return given
-        principal = principal_of(self.request) if self.request else None
+        state = self.request.scope.get("state", {}) if self.request else {}
+        principal = state.get("principal")
         return identity_of(self.request) if principal is None else principal.user_id
 
-    def page(self) -> tuple[str, ...]:
+    def page(self) -> tuple[object, ...]:
         """The page's part of a key; paging may be two parameters or one object."""
-        for value in (_Named(self.kwargs), *self.kwargs.values()):
+        pairs = (self.kwargs.get("page"), self.kwargs.get("size"))
+        for value in self.kwargs.values():
             if hasattr(value, "page") and hasattr(value, "size"):
-                return ("page", str(value.page), "size", str(value.size))
-        return ()
+                pairs = (value.page, value.size)
+        return () if None in pairs else ("page", pairs[0], "size", pairs[1])
 
-    def address(self) -> str | None:
-        """Where the request was sent: an answer may hold links that begin like it."""
-        if self.request is None:
-            return None
-        scope, hosts = self.request.scope, headers_of(self.request).getlist("host")
-        return f"{scope['scheme']}://{''.join(hosts[:1])}{scope['path']}"
-
-    def named(self, *names: str) -> tuple[str, ...]:
-        """Those of the parameters that the call was given, so that segments name."""
-        return tuple(name for name in names if self.kwargs.get(name) is not None)
-
-    def key(
-        self,
-        *segments: object,
-        without: tuple[str, ...] = (),
-        more: Mapping[str, object] | None = None,
-    ) -> str:
-        """Join the namespace, the segments and the digest of all other parameters.
-
-        `more` depends on no parameter; its names are such as no parameter has.
-        """
-        rest = {**self.kwargs, **more} if more else dict(self.kwargs)
-        for name in without:
-            rest.pop(name, None)
-        digest = parameters_of(self.request, rest, without)
+    def key(self, *segments: object) -> str:
+        """Join the namespace and the segments."""
         parts = [segment(part) for part in segments if part != ""]
-        return ":".join([part for part in (self.namespace, *parts, digest) if part])
+        return ":".join([part for part in (self.namespace, *parts) if part])
 
 
-class _Named:
-    def __init__(self, kwargs: Mapping[str, Any]) -> None:
-        vars(self).update(kwargs)
+def _builder(
+    whose: Literal["asker", "user", "everybody"],
+) -> Callable[[Callable[[_Call], str]], KeyBuilder]:
+    def builder_of(build: Callable[[_Call], str]) -> KeyBuilder:
+        @wraps(build)
+        def builder(
+            func: Function,
+            namespace: str = "",
+            request: Request | None = None,
+            response: Response | None = None,
+            *,
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> str:
+            return build(_Call(func, namespace, request, kwargs or {}))
+
+        built_in[builder] = whose
+        return builder
+
+    return builder_of
 
 
-_built_in: set[KeyBuilder] = set()
-
-
-def is_built_in(builder: KeyBuilder) -> bool:
-    """Tell whether a key builder is one of those here, which look at nothing else."""
-    return builder in _built_in
-
-
-def _builder(build: Callable[[_Call], str]) -> KeyBuilder:
-    @wraps(build)
-    def builder(
-        func: Function,
-        namespace: str = "",
-        request: Request | None = None,
-        response: Response | None = None,
-        *,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> str:
-        return build(_Call(func, namespace, request, kwargs or {}))
-
-    _built_in.add(builder)
-    return builder
-
-
-@_builder
+@_builder("asker")
 def default_key_builder(call: _Call) -> str:
-    """Key of one principal's request: {namespace}:{function}:{principal}:{digest}."""
+    """Key of one principal's requests: {namespace}:{function}:{principal}."""
     function = f"{call.func.__module__}.{call.func.__qualname__}"
-    more = {"@address": call.address()}
-    return call.key(function, identity_of(call.request), more=more)
+    return call.key(function, identity_of(call.request) if call.request else "")
 
 
-@_builder
+@_builder("user")
 def user_scoped_key_builder(call: _Call) -> str:
-    """Key of one user's request: {namespace}:{user_id}:{func_name}.
+    """Key of one user's requests: {namespace}:{user_id}:{func_name}.
 
-    Where the route has a parameter `user_id`, that is the user, and who asks is part of
-    the digest.
+    Where the route has a parameter `user_id`, that is the user.
     """
-    named = call.named("user_id")
-    more = {"@asker": identity_of(call.request)} if named else None
-    return call.key(call.user_id(), call.func.__name__, without=named, more=more)
+    return call.key(call.user_id(), call.name)
 
 
-@_builder
+@_builder("everybody")
 def paginated_key_builder(call: _Call) -> str:
     """Key of a page that is the same for all who may ask for it.
 
     {namespace}:{func_name}:page:{page}:size:{size}
     """
-    page = call.page()
-    return call.key(call.func.__name__, *page, without=page[::2])
+    return call.key(call.name, *call.page())
 
 
-@_builder
+@_builder("everybody")
 def users_list_key_builder(call: _Call) -> str:
     """Key of one user or of a page of all, the same for all who may ask for them.
 
     {namespace}:{user_id}:single or {namespace}:list:{func_name}:page:{page}:size:{size}
     """
-    name, page = call.func.__name__, call.page()
-    if named := call.named("user_id"):
-        return call.key(call.user_id(), "single", name, without=(*named, *page[::2]))
-    return call.key("list", name, *page, without=page[::2])
+    if call.kwargs.get("user_id") is not None:
+        return call.key(call.user_id(), "single", call.name)
+    return call.key("list", call.name, *call.page())
 
 
-@_builder
+@_builder("user")
 def api_keys_list_key_builder(call: _Call) -> str:
     """Key of one user's API keys: {namespace}:{user_id}:{func_name}."""
-    named = call.named("user_id")
-    return call.key(call.user_id(), call.func.__name__, without=named)
+    return call.key(call.user_id(), call.name)
 
 
-@_builder
+@_builder("user")
 def api_key_single_key_builder(call: _Call) -> str:
     """Key of one API key: {namespace}:{user_id}:{func_name}:{key_id}."""
-    key_id = call.kwargs.get("key_id", "")
-    named = call.named("user_id", "key_id")
-    return call.key(call.user_id(), call.func.__name__, key_id, without=named)
+    return call.key(call.user_id(), call.name, call.kwargs.get("key_id", ""))

@@ -28,8 +28,15 @@ async def cache_lifespan(*_: object) -> AsyncIterator[None]:
     yield
 
 
-def repeatable(dependency: Any) -> Any:
+def provider(dependency: Any) -> Any:
     return dependency
+
+
+authenticator = provider
+
+
+def segment(value: object) -> str:
+    return str(value)
 
 
 def _nothing(*_: object, **__: object) -> None: ...
@@ -43,9 +50,10 @@ def _no_key(*_: object, **__: object) -> str:
 
 
 CachePolicy = object
-cache_policy = check_workers = touches = valid_until = watch_commits = _nothing
+cache_policy = check_workers = touches = watch_commits = _nothing
 cache_health = _nothing_async
 invalidate_api_keys_cache = invalidate_namespace = _nothing_async
 invalidate_user_cache = invalidate_users_list_cache = _nothing_async
 api_key_single_key_builder = api_keys_list_key_builder = _no_key
-paginated_key_builder = user_scoped_key_builder = users_list_key_builder = _no_key
+identity_of = paginated_key_builder = _no_key
+user_scoped_key_builder = users_list_key_builder = _no_key

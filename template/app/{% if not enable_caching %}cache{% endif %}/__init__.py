@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import Session, sessionmaker
 
 from app.config import Settings
 
@@ -22,22 +21,24 @@ __all__ = [
     "CachePolicy",
     "api_key_single_key_builder",
     "api_keys_list_key_builder",
+    "authenticator",
     "cache_health",
     "cache_lifespan",
     "cache_policy",
     "cached",
     "check_workers",
+    "identity_of",
     "install_cache",
     "invalidate_api_keys_cache",
     "invalidate_namespace",
     "invalidate_user_cache",
     "invalidate_users_list_cache",
     "paginated_key_builder",
-    "repeatable",
+    "provider",
+    "segment",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",
-    "valid_until",
     "watch_commits",
 ]
 
@@ -56,6 +57,8 @@ def cached(
     namespace: str = "",
     key_builder: Callable[..., Any] | None = None,
     coder: type[Any] | None = None,
+    *,
+    vary: Collection[str] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that returns the function itself."""
     return lambda function: function
@@ -92,15 +95,24 @@ def touches(
 ) -> None: ...
 
 
-def repeatable(dependency: D) -> D:
+def provider(dependency: D) -> D:
     return dependency
 
 
-def valid_until(moment: float) -> None: ...
+def authenticator(dependency: D) -> D:
+    return dependency
+
+
+def segment(value: object) -> str:
+    return str(value)
+
+
+def identity_of(request: Request | None) -> str:
+    return ""
 
 
 def watch_commits(
-    sessions: async_sessionmaker[AsyncSession] | sessionmaker[Session],
+    sessions: async_sessionmaker[AsyncSession], settings: Settings
 ) -> None: ...
 
 
@@ -112,7 +124,7 @@ async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None
     yield
 
 
-async def cache_health(timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109
+async def cache_health(app: FastAPI) -> dict[str, Any] | None:
     return None
 
 

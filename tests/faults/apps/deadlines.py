@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-from app.cache.backends.redis import RedisBackend
-from app.cache.storage import StorageError
+from app.cache.engine.redis.server import RedisServer
+from app.cache.engine.store import StoreError
 
 DEADLINE = "no answer within"
 GIVEN_UP = "failed for another request"
@@ -37,7 +37,7 @@ def watch() -> None:
             nonlocal last
             try:
                 return await operation(*args, **kwargs)
-            except StorageError as error:
+            except StoreError as error:
                 if GIVEN_UP not in str(error):
                     last = str(error)
                 waits = current.get()
@@ -47,9 +47,9 @@ def watch() -> None:
 
         return watched_operation
 
-    for name, operation in list(vars(RedisBackend).items()):
+    for name, operation in list(vars(RedisServer).items()):
         if inspect.iscoroutinefunction(operation) and not name.startswith("_"):
-            setattr(RedisBackend, name, watched(operation))
+            setattr(RedisServer, name, watched(operation))
 
 
 def marked(app: Any) -> Any:

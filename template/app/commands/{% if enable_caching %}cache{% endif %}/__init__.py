@@ -1,0 +1,170 @@
+"""`api-admin cache`: what the running service has cached, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.console import hint, print_json, print_record, print_table, say
+from app.commands.options import AsJson, AsUser, Yes
+from app.commands.prompts import confirm
+from app.commands.refusals import Misused
+
+if TYPE_CHECKING:
+    from app.cache.engine.store import Shared
+
+app = typer.Typer(
+    name="cache",
+    help="Look at the cache of the running service, or empty it.",
+    epilog="""[bold]Examples[/bold]
+
+  api-admin cache status
+  api-admin cache explain /users/me --user ada@example.com
+  api-admin cache clear users:list
+
+What a hit saves, or costs: [bold]api-admin routes --measure[/bold]""",
+    no_args_is_help=True,
+)
+
+Namespace = Annotated[
+    str, typer.Argument(help="As in users:list or user:5; without: everything.")
+]
+Header = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        "-H",
+        metavar="HEADER",
+        help="Ask with this one, as in 'Accept-Language: de'. Repeatable.",
+    ),
+]
+Url = Annotated[
+    str, typer.Argument(help="A path with its query, as in /users/?page=2.")
+]
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show where the cache is, whether it answers, and how quickly."""
+    from app.commands.cache.shared import cache_settings, look
+
+    async def found(shared: Shared) -> dict[str, Any]:
+        await shared.ping()
+        start = time.perf_counter()
+        await shared.ping()
+        latency = f"{(time.perf_counter() - start) * 1000:.2f} ms"
+        about = {"latency": latency, **await shared.describe()}
+        return {**about, "processes": await shared.processes()}
+
+    settings = cache_settings()
+    shown: dict[str, Any] = {
+        "prefix": settings.cache_prefix,
+        "default TTL": f"{settings.cache_default_ttl} s",
+        **look(settings, found),
+    }
+    if as_json:
+        print_json(shown)
+        return
+    processes = shown.pop("processes")
+    print_record(shown.items())
+    if processes:
+        names = list(next(iter(processes.values())))
+        rows = [(who, *map(about.get, names)) for who, about in processes.items()]
+        print_table(["Process", *(_heading(name) for name in names)], rows)
+
+
+@app.command()
+def stats(as_json: AsJson = False) -> None:
+    """Count what is stored, and its bytes, by the first part of the keys.
+
+    Entries are answers and values; versions are what makes whole namespaces of them
+    invalid at once.
+    """
+    from app.commands.cache.shared import cache_settings, count, look
+
+    settings = cache_settings()
+    hint("Reading all keys; a large cache takes a while.")
+    counts = look(settings, lambda shared: count(shared, settings.cache_prefix))
+    if as_json:
+        print_json({name: each._asdict() for name, each in counts.items()})
+        return
+    if counts:
+        print_table(
+            ["Namespace", "Entries", "Versions", "Bytes"],
+            (
+                (name or "(everything)", *(f"{number:,}" for number in each))
+                for name, each in counts.items()
+            ),
+        )
+    if not any(each.entries for each in counts.values()):
+        say("Nothing is cached. Read a cached route first: api-admin routes")
+
+
+@app.command()
+def clear(namespace: Namespace = "", yes: Yes = False) -> None:
+    """Drop what is cached below a namespace, or everything.
+
+    A cache in memory is always dropped whole.
+    """
+    from app.commands.cache.clear import dropped, warning
+    from app.commands.cache.shared import cache_settings
+
+    settings = cache_settings()
+    if not namespace:
+        confirm("Drop everything that is cached?", yes=yes)
+    elif text := warning(settings, namespace):
+        hint(text)
+    say(asyncio.run(dropped(settings, namespace)))
+
+
+@app.command()
+def explain(
+    url: Url, user: AsUser = None, header: Header = None, as_json: AsJson = False
+) -> None:
+    """Say under which key a GET of URL is cached, and why it would be a hit or not.
+
+    It is asked as after a login of the user; an API key with other scopes has entries
+    of its own. So has every set of headers, Host and Accept among them, where a route
+    takes the raw request. The handler is not run.
+    """
+    from app.commands.cache.explain import explained
+    from app.commands.cache.shared import OnlyTheProcessKnows, cache_settings, look
+    from app.commands.running import ready_database
+
+    settings, remark = cache_settings(), ""
+    headers = dict(map(_field, header or ()))
+    try:
+        look(settings, lambda shared: shared.ping())
+    except OnlyTheProcessKnows as only:
+        remark = str(only)
+    with ready_database(settings):
+        shown = asyncio.run(explained(settings, url, headers, user, looks=not remark))
+    if remark and "verdict" not in shown:
+        hint(remark)
+    if as_json:
+        print_json(shown)
+        return
+    namespaces = shown.pop("namespaces", {})
+    print_record(shown.items())
+    if namespaces:
+        print_table(
+            ["Namespace", "Version", "State"],
+            (
+                (name or "(everything)", each["version"], each["state"])
+                for name, each in namespaces.items()
+            ),
+        )
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not text.isascii():
+        raise Misused(f"{text!r} is no header: write it as in 'Accept-Language: de'")
+    return name.strip().lower(), value.strip()
+
+
+def _heading(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -1,0 +1,109 @@
+"""The service in this process, which answers to any user: for commands that ask it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import Mount
+from starlette.types import Scope
+
+from app.cache import CachePolicy, authenticator, cache_policy
+from app.cache.engine.providers import nodes_of
+from app.commands.accounts import find_user
+from app.commands.cache.client import Client
+from app.config import Settings
+from app.main import create_app
+from app.managers.auth import AuthManager
+from app.managers.principal import Principal, principal_of
+from app.managers.scopes import role_scopes
+from app.models.user import User
+
+
+class Cached(NamedTuple):
+    """A cached route of the service, or of an application mounted in it."""
+
+    path: str
+    route: RouteContext
+    policy: CachePolicy
+
+    @property
+    def reasons(self) -> str:
+        """Why it was not cached so far, as the log said it; empty when nothing was."""
+        return "; ".join(sorted(self.policy.reasons))
+
+
+def quiet_app(settings: Settings) -> FastAPI:
+    """Return a service that logs nothing but warnings. It has not started."""
+    return create_app(settings.model_copy(update={"log_categories": frozenset()}))
+
+
+@asynccontextmanager
+async def started(app: FastAPI, who: str | None) -> AsyncIterator[Client]:
+    """Start a service that takes each request to a cached route for one of this user.
+
+    Raises Refused when there is no such user (id or e-mail).
+    """
+    try:
+        if who:
+            await _act_as(app, who)
+        async with app.router.lifespan_context(app) as state:
+            yield Client(app, state or {})
+    finally:
+        await app.state.database.dispose()
+
+
+def cached_routes(app: object, above: str = "") -> Iterator[Cached]:
+    """Yield the routes that are cached, in the order in which they match."""
+    for route in iter_route_contexts(getattr(app, "routes", ())):
+        if isinstance(route.original_route, Mount):
+            mounted = f"{above}{route.path or ''}"
+            yield from cached_routes(route.original_route.app, mounted)
+        policy = cache_policy(getattr(route.endpoint, "func", route.endpoint))
+        if policy is not None:
+            yield Cached(f"{above}{route.path or ''}", route, policy)
+
+
+def route_of(app: FastAPI, scope: Scope) -> Cached | None:
+    """Return the cached route that a request got to."""
+    path = scope["path"].removeprefix(scope["root_path"])  # below its mounts
+    for found in cached_routes(app):
+        route = found.route
+        if route.original_route is scope.get("route") and route.path_regex.match(path):
+            return found
+    return None
+
+
+async def _act_as(app: FastAPI, who: str) -> None:
+    """Let the guards of cached routes find this user, who needs no credentials.
+
+    He does need the rights that a route asks for. FastAPI's own overrides would have it
+    look at every dependency anew for each request.
+    """
+    async with app.state.database.session(writes=False) as session:
+        user = await find_user(session, who)
+    principal = principal_of(user, role_scopes(user.role))
+    for _, route, _ in cached_routes(app):
+        for node in nodes_of(route.dependant):
+            node.dependencies = [_as(principal, each) for each in node.dependencies]
+
+
+def _as(principal: Principal, node: Dependant) -> Dependant:
+    guard: Any = node.call
+    if not isinstance(guard, AuthManager):
+        return node
+
+    @authenticator
+    async def authenticated(request: Request) -> User:
+        guard.authorize(principal, request)
+        request.state.principal = principal
+        return principal.as_user()
+
+    return Dependant(
+        call=authenticated,
+        name=node.name,
+        path=node.path,
+        request_param_name="request",
+    )

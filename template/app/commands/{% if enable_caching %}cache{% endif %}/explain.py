@@ -1,0 +1,177 @@
+"""Under which key an answer is cached, and why it would or would not be a hit.
+
+The request goes through the service itself, as far as the handler, which is not run.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from app.cache.engine.cache import Cache, Lookup, Reading
+from app.cache.engine.entry import Entry, namespaces_of, version_place
+from app.cache.engine.exchange import SCOPE_KEY, Exchange
+from app.cache.engine.http import age_of
+from app.cache.engine.store import CLOSED
+from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
+from app.commands.refusals import Refused
+from app.config import Settings
+
+_NOT_RUN = 504  # RFC 9111 5.2.1.7: what only-if-cached is answered without an entry
+
+
+async def explained(
+    settings: Settings,
+    url: str,
+    headers: Mapping[str, str],
+    who: str | None,
+    *,
+    looks: bool,
+) -> dict[str, Any]:
+    """Send a GET through the service as `who`, and return what there is to say of it.
+
+    With `looks`, also of what is stored. Raises Refused when the request does not get
+    to the handler of a cached route.
+    """
+    app = quiet_app(settings)
+    with _handlers_left_out(app) as reached:
+        async with started(app, who) as client:
+            cache: Cache = app.state.response_cache.cache
+            asked = _lookups(cache)
+            answer = await client.get(
+                url, {**headers, "cache-control": "only-if-cached"}
+            )
+            cached, exchange = route_of(app, answer.scope), answer.scope.get(SCOPE_KEY)
+            if cached is None or not isinstance(exchange, Exchange):
+                raise Refused(
+                    f"GET {url} gets to no cached route (it answers {answer.status}); "
+                    "see them with: api-admin routes"
+                )
+            if exchange.outcome is None and not reached:
+                raise Refused(
+                    f"GET {url} answers {answer.status} to this caller, before the "
+                    "cache is asked. Name another one with --user."
+                )
+            shown: dict[str, Any] = {
+                "route": f"GET {cached.path}",
+                "cached by": cached.policy.key_builder_name,
+            }
+            if exchange.outcome in (None, "BYPASS"):
+                return {
+                    **shown,
+                    "verdict": f"not cached: {cached.reasons}",
+                    "Cache-Status": "; ".join(exchange.status),
+                }
+            key, place = asked[-1]  # the handler's is the last that is looked up
+            shown["key"] = key
+            if looks:
+                inherited = exchange.reading.versions
+                hit = answer.status != _NOT_RUN
+                shown |= await _looked_up(cache, key, place, [*inherited], hit=hit)
+            return shown
+
+
+async def _looked_up(
+    cache: Cache, key: str, place: str, inherited: list[str], *, hit: bool
+) -> dict[str, Any]:
+    """Return what is stored in a place, and what speaks against it."""
+    if cache.store.fallback:
+        raise Refused("The cache does not work now; see: api-admin cache status")
+    reading = Reading()
+    lookup = await cache.lookup(key, place, reading)
+    (data,) = await reading.fetch(cache.store, [place])
+    entry = cache.read(data, place)
+    then = {} if entry is None else entry.versions
+    names = list(dict.fromkeys([*namespaces_of(key), *then, *inherited]))
+    places = [version_place(cache.prefix, name) for name in names]
+    now = await reading.fetch(cache.store, places)
+    states = {
+        name: _state(then.get(name), version)
+        for name, version in zip(names, now, strict=True)
+    }
+    shown: dict[str, Any] = {
+        "verdict": "hit" if hit else f"miss: {_why_not(lookup, data, entry, states)}",
+        "age": None,
+        "expires in": None,
+        "namespaces": {
+            name: {"version": (version or b"").decode(), "state": states[name]}
+            for name, version in zip(names, now, strict=True)
+        },
+    }
+    if entry is not None:
+        left = max(0, int(entry.expires_at - time.time()))
+        shown |= {"age": f"{age_of(entry)} s", "expires in": f"{left} s"}
+    return shown
+
+
+def _why_not(
+    lookup: Lookup, data: bytes | None, entry: Entry | None, states: dict[str, str]
+) -> str:
+    if "closed" in states.values():
+        return "what it is about is being changed"
+    if data is None:
+        return "nothing is stored"
+    if entry is None:
+        return "what is stored has expired, or cannot be read"
+    if lookup.entry is None:
+        changed = [name for name, state in states.items() if state == "renewed"]
+        return f"{changed[0] or 'everything'} was invalidated after it was stored"
+    return "what is stored does not answer this request"
+
+
+def _state(then: str | None, now: bytes | None) -> str:
+    if now is not None and now.startswith(CLOSED):
+        return "closed"
+    if then is None:
+        return "set" if now else "not set"
+    return "unchanged" if now == then.encode() else "renewed"
+
+
+def _lookups(cache: Cache) -> list[tuple[str, str]]:
+    """Return a list that gets the key and the place of each lookup to come."""
+    asked: list[tuple[str, str]] = []
+    look_up = cache.lookup
+
+    async def noted(
+        key: str, place: str, reading: Reading, *, again: bool = False
+    ) -> Lookup:
+        asked.append((key, place))
+        return await look_up(key, place, reading, again=again)
+
+    cache.lookup = noted  # type: ignore[method-assign]
+    return asked
+
+
+@contextmanager
+def _handlers_left_out(app: FastAPI) -> Iterator[list[str]]:
+    """Have nothing run in place of the cached handlers; yield those that were reached.
+
+    Of itself, only-if-cached keeps those from running that are cached in this way.
+    """
+    reached: list[str] = []
+    policies = {id(each.policy): each.policy for each in cached_routes(app)}.values()
+    before = [(policy, policy.function) for policy in policies]
+    for policy, function in before:
+        policy.function = _left_out(function, reached)
+    try:
+        yield reached
+    finally:
+        for policy, function in before:
+            policy.function = function
+
+
+def _left_out(function: Callable[..., Any], reached: list[str]) -> Callable[..., Any]:
+    @wraps(function)
+    def not_run(*_: Any, **__: Any) -> Any:
+        reached.append(function.__name__)
+        raise HTTPException(_NOT_RUN)
+
+    @wraps(function)
+    async def not_run_either(*_: Any, **__: Any) -> Any:
+        not_run()
+
+    return not_run_either if inspect.iscoroutinefunction(function) else not_run

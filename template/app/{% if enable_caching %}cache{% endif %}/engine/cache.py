@@ -1,0 +1,266 @@
+"""Looking up, storing and invalidating, over any store.
+
+The order of steps is what makes a stale read impossible: the versions of an entry's
+namespaces are read *before* its handler runs and stored with it, and a write renews
+them after its commit and before it is acknowledged. A slow handler that read old data
+therefore stores it under versions that are gone.
+
+A write whose process may die before it renews them closes them before its commit, for a
+few seconds: a fence. What is read while one stands is neither served nor stored.
+
+An entry inherits the versions of every cached value that was used while it was made. It
+is not stored where something was read whose changes nobody would hear of.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+from pydantic import SecretStr
+
+from app.cache.engine.entry import (
+    Entry,
+    namespaces_of,
+    new_version,
+    owner_of,
+    place,
+    seal,
+    unseal,
+    version_place,
+)
+from app.cache.engine.flight import Flights
+from app.cache.engine.store import CLOSED, Store, StoreError
+
+log = logging.getLogger("app.cache")
+
+# A version that expires costs a miss, never a stale read; 32 days outlive any entry.
+VERSION_TTL = 2_764_800
+
+
+class Settings(Protocol):
+    """What a cache has to be told; times are in seconds, sizes in bytes."""
+
+    @property
+    def cache_prefix(self) -> str: ...
+    @property
+    def cache_default_ttl(self) -> int: ...
+    @property
+    def cache_fence_ttl(self) -> float: ...
+    @property
+    def cache_max_body_bytes(self) -> int: ...
+    @property
+    def cache_ignored_headers(self) -> Sequence[str]: ...
+    @property
+    def database_url(self) -> str: ...
+    @property
+    def secret_key(self) -> SecretStr: ...
+
+
+class Reading:
+    """The reads of one run. Those of a cached function inside have their own.
+
+    `versions` are those of the cached values that were used, by namespace. `complete`
+    turns false when something was read that no version tells of. `transactions` counts
+    those that were begun, `open` (of the outermost run) those that are under way: what
+    is looked up after their begin could be newer than what they read.
+    """
+
+    def __init__(self, outer: "Reading | None" = None) -> None:
+        self.root: Reading = outer.root if outer else self
+        self.versions: dict[str, str] = {}
+        self.complete = True
+        self.transactions = 0
+        self.open = 0
+        self.ahead: dict[str, bytes | None] = {}  # what was read when it began
+        self.used: dict[str, None] = {}  # the places that it asked for, in order
+        self.first: frozenset[str] = frozenset()  # those known before it did anything
+
+    def use(self, versions: Mapping[str, str] | None) -> None:
+        """Take note of a cached value that was used; None: nothing tells of changes."""
+        if versions is None:
+            self.complete = False
+            return
+        for name, version in versions.items():
+            if self.versions.setdefault(name, version) != version:
+                self.complete = False  # it was renewed between two reads
+
+    def use_nothing(self) -> None:
+        """Take back what was used: it went no further than a check."""
+        self.versions, self.complete = {}, True
+
+    async def fetch(
+        self, store: Store, places: Sequence[str], *, again: bool = False
+    ) -> list[bytes | None]:
+        """Return what is stored, or was when this very request began.
+
+        That is as good: a version that was current then has no older data under it than
+        the request may see. With `again` it is read now.
+        """
+        root = self.root
+        root.used.update(dict.fromkeys(places))
+        wanted = [p for p in places if again or p not in root.ahead]
+        if not wanted:
+            return [root.ahead[p] for p in places]
+        found = dict(zip(wanted, await store.get_many(wanted), strict=True))
+        return [found[p] if p in found else root.ahead[p] for p in places]
+
+    async def look_ahead(self, store: Store, places: Sequence[str]) -> None:
+        """Read what the same request needed before, all in one round trip.
+
+        It is a hint: what is not needed now is read in vain, and the rest as usual.
+        """
+        self.ahead = dict(zip(places, await store.get_many(places), strict=True))
+        self.first = frozenset(places)
+
+    def knew(self, places: Sequence[str]) -> bool:
+        """Tell whether these were read before any transaction of this run began."""
+        root = self.root
+        return not root.transactions or root.first.issuperset(places)
+
+    def forget(self) -> None:
+        """Read everything anew: something was changed, or time has passed."""
+        self.root.ahead = {}
+        self.root.first = frozenset()
+
+
+reading_now: ContextVar[Reading | None] = ContextVar("cache_reading", default=None)
+
+
+class Lookup(NamedTuple):
+    """What the cache knew of a key at one moment.
+
+    `versions` are the current ones, None when the store could not be asked or one of
+    them is closed: then nothing may be stored. `entry` is one that may be served now.
+    """
+
+    place: str
+    versions: dict[str, str] | None
+    entry: Entry | None
+
+
+class Cache:
+    """The cache of one running application."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        secret = settings.secret_key.get_secret_value().encode()
+        self.store = store
+        self.settings = settings
+        self.prefix = settings.cache_prefix
+        self.secret = blake2b(secret, digest_size=32, person=b"cache identity").digest()
+        # Applications with one prefix may have two databases.
+        sealed = secret + settings.database_url.encode()
+        self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
+        self.loop = asyncio.get_running_loop()
+        self.flights: Flights[tuple[str, Entry]] = Flights()
+
+    def place(self, key: str, variant: str) -> str:
+        """Return where the entry of a key is stored, of the variants that it has."""
+        return f"{place(self.prefix, 'entry', key)}#{variant}"
+
+    async def lookup(
+        self, key: str, place: str, reading: Reading, *, again: bool = False
+    ) -> Lookup:
+        """Read an entry and the versions of its namespaces, in one round trip."""
+        names = namespaces_of(key)
+        places = [version_place(self.prefix, name) for name in names]
+        try:
+            data, *found = await reading.fetch(
+                self.store, [place, *places], again=again
+            )
+            if not all(found):
+                found = await self._begin(places, found)
+            versions = dict(zip(names, map(_text, found), strict=True))
+            entry = await self.current(self.read(data, place), versions, reading)
+        except StoreError as error:
+            log.warning("Cache lookup failed: %s", error)
+            return Lookup(place, None, None)
+        closed = any(value is not None and value.startswith(CLOSED) for value in found)
+        return Lookup(place, None if closed else versions, entry)
+
+    def read(self, data: bytes | None, place: str) -> Entry | None:
+        """Return the entry that was stored in this place and has not expired."""
+        entry = unseal(data, place, self._seal)
+        return None if entry is None or entry.expires_at <= time.time() else entry
+
+    async def current(
+        self, entry: Entry | None, known: Mapping[str, str], reading: Reading
+    ) -> Entry | None:
+        """Return the entry if all that it depends on is unchanged: it may be served.
+
+        `known` are versions that were read in this run; others are read here. Raises
+        StoreError when they cannot be.
+        """
+        if entry is None:
+            return None
+        others = [name for name in entry.versions if name not in known]
+        if others:
+            places = [version_place(self.prefix, name) for name in others]
+            found = await reading.fetch(self.store, places)
+            known = {**known, **dict(zip(others, map(_text, found), strict=True))}
+        same = all(known[name] == was for name, was in entry.versions.items())
+        return entry if same else None
+
+    async def _begin(
+        self, places: Sequence[str], found: Sequence[bytes | None]
+    ) -> list[bytes | None]:
+        """Return the versions, with new ones stored for those that are not there."""
+        now = dict(zip(places, found, strict=True))
+        fresh = {place: new_version().encode() for place in places if not now[place]}
+        begun = await self.store.add_many(fresh, VERSION_TTL)
+        now.update(zip(fresh, begun, strict=True))
+        return [now[place] for place in places]
+
+    async def keep(
+        self, place: str, entry: Entry, *, lease: str = "", owner: bytes = b""
+    ) -> bool:
+        """Store an entry until it expires; False when the store did not take it.
+
+        A lease goes back with it.
+        """
+        seconds = int(entry.expires_at - entry.stored_at)
+        data = seal(entry, place, self._seal)
+        try:
+            await self.store.put(place, data, seconds, lease, owner)
+        except StoreError as error:
+            log.warning("Cache store failed: %s", error)
+            return False
+        return True
+
+    async def fence(self, namespaces: Iterable[str], owner: bytes) -> None:
+        """Close the namespaces, until this owner invalidates them or dies.
+
+        It never raises: without a fence, only a crash leaves something stale.
+        """
+        places = {version_place(self.prefix, owner_of(name)) for name in namespaces}
+        try:
+            await self.store.fence(places, owner, self.settings.cache_fence_ttl)
+        except StoreError as error:
+            log.warning("Cache fence failed: %s", error)
+
+    async def invalidate(
+        self, namespaces: Iterable[str], cause: str, owner: bytes = b""
+    ) -> None:
+        """Drop every entry below each of the namespaces; an empty one drops all.
+
+        With `owner`, lift the fence that it has put up. The log says the `cause`.
+        """
+        names = sorted({owner_of(name) for name in namespaces})
+        fresh = {version_place(self.prefix, n): new_version().encode() for n in names}
+        reading = reading_now.get()
+        if reading is not None:
+            reading.forget()
+        try:
+            await self.store.renew(fresh, VERSION_TTL, owner)
+        except StoreError as error:
+            log.error("Cache invalidation failed for %s: %s", names, error)
+        else:
+            shown = ", ".join(name or "everything" for name in names)
+            log.info("Cache invalidated by %s: %s", cause, shown)
+
+
+def _text(version: bytes | None) -> str:
+    return (version or b"").decode("ascii", "replace")

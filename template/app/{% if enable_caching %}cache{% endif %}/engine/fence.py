@@ -1,0 +1,79 @@
+"""What a commit closes before it, so that its process may die at any moment.
+
+The fence goes up before the COMMIT, and its end is the invalidation. Should the process
+die between the two, the fence falls by itself after CACHE_FENCE_TTL, and what was
+stored before it stays invalid. A session's commit calls this, from a greenlet.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from sqlalchemy.util import await_only
+
+from app.cache.engine.cache import Cache
+
+# Gives the caches that have to hear of a commit; none where caching is off.
+OpenCaches = Callable[[], AbstractAsyncContextManager[list[Cache]]]
+
+
+class Fence:
+    """The namespaces that one transaction has closed and will invalidate."""
+
+    def __init__(self, opened: OpenCaches) -> None:
+        self._names: set[str] = set()
+        self._owner = secrets.token_hex(8).encode()
+        self._lock = asyncio.Lock()  # a cancelled request ends what it still closes
+        self._open = opened
+        self._opened = AsyncExitStack()
+        self._caches: list[Cache] | None = None
+
+    def close(self, namespaces: Collection[str]) -> None:
+        """Have nothing below these namespaces served or stored until the end."""
+        if namespaces:
+            self._names |= set(namespaces)
+            _run(self._close(namespaces))
+
+    def end(self, namespaces: Collection[str] = ()) -> None:
+        """Drop what was closed, whether or not it was committed, and open it.
+
+        Drop these namespaces, too.
+        """
+        self._names |= set(namespaces)
+        if self._names:
+            _run(self._end())
+
+    async def _close(self, namespaces: Collection[str]) -> None:
+        async with self._lock:
+            for cache in await self._reach():
+                await on_its_loop(cache, cache.fence(namespaces, self._owner))
+
+    async def _end(self) -> None:
+        async with self._lock, self._opened:
+            for cache in await self._reach():
+                work = cache.invalidate(self._names, "a commit", self._owner)
+                await on_its_loop(cache, work)
+
+    async def _reach(self) -> list[Cache]:
+        if self._caches is None:
+            self._caches = await self._opened.enter_async_context(self._open())
+        return self._caches
+
+
+async def on_its_loop(cache: Cache, work: Coroutine[Any, Any, None]) -> None:
+    """Do a cache's work where the cache runs, and wait for it here."""
+    if cache.loop is asyncio.get_running_loop():
+        await work
+    else:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, cache.loop))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    # A cancelled request must neither lose its invalidation nor leave its fence.
+    await_only(_to_its_end(work))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.shield(asyncio.ensure_future(work))

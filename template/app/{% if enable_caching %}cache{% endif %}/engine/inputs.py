@@ -1,0 +1,151 @@
+"""What an answer may depend on, as a short, stable digest."""
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from app.cache.engine.exchange import Exchange, exchange_of
+from app.cache.engine.http import CREDENTIALS
+
+# What JSON says as it is; the subclasses of these, such as enums, are told apart.
+_PLAIN = frozenset({str, int, float, bool})
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+# What a handler may read of a raw request, but what cannot matter to its answer.
+# CACHE_IGNORED_HEADERS adds to it.
+IGNORED_HEADERS = {
+    *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
+    *("priority", "dnt", "sec-gpc", "cache-control", "pragma", "range", "if-range"),
+    *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+    *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
+    *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+}
+_IGNORED_BEGINNINGS = ("sec-ch-", "sec-fetch-", "x-b3-")
+
+
+class Unstable(Exception):
+    """A value that says nothing about itself that would be the same tomorrow."""
+
+
+def digest(value: object, secret: bytes) -> str:
+    """Return 96 bits of a keyed digest of a JSON value: it may be a secret."""
+    text = _encode(value).encode("ascii")
+    return blake2b(text, key=secret, digest_size=12).hexdigest()
+
+
+def identity_of(request: Request | None) -> str:
+    """Return who asks, as a segment of a key.
+
+    The principal that the route's dependencies resolved; where they resolved none but
+    the request carries credentials, a keyed digest of those; else "public".
+    """
+    exchange = exchange_of(request)
+    if exchange is None:
+        return "public"
+    principal = exchange.state.get("principal")
+    secret = exchange.cache.secret
+    if principal is not None:
+        scopes = digest(sorted(principal.scopes), secret)
+        return f"user-{principal.user_id}-{scopes}"
+    shown = [exchange.headers.getlist(name) for name in CREDENTIALS]
+    return f"credentials-{digest(shown, secret)}" if any(shown) else "public"
+
+
+def raw_request(request: Request, exchange: Exchange) -> list[Any]:
+    """Return all of a request that a handler can look at and that may matter.
+
+    Raises Unstable when a middleware authenticated somebody that cannot be told apart.
+    """
+    scope = request.scope
+    more = exchange.cache.settings.cache_ignored_headers
+    ignored = IGNORED_HEADERS.union(name.lower() for name in more)
+    headers = {
+        name: lines
+        for name, lines in exchange.headers.lines.items()
+        if name not in ignored and not name.startswith(_IGNORED_BEGINNINGS)
+    }
+    client = scope.get("client") or [""]
+    address = [scope.get("scheme"), scope["path"], client[0]]
+    by_middleware = [_plain(scope[name]) for name in ("user", "auth") if name in scope]
+    return [headers, address, scope["query_string"].decode("latin-1"), by_middleware]
+
+
+def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
+    """Return headers, and the state of middleware as "state.name", by their names.
+
+    Raises Unstable for a state that cannot be told apart.
+    """
+    return {
+        name: stable(exchange.state.first.get(name.removeprefix("state.")))
+        if name.startswith("state.")
+        else exchange.headers.getlist(name)
+        for name in sorted(names)
+    }
+
+
+def stable_items(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that are stable; the others are tools, or derived."""
+    found = {}
+    for name, value in values.items():
+        try:
+            found[name] = stable(value)
+        except Unstable:
+            continue
+    return found
+
+
+def stable(value: Any) -> Any:
+    """Return a JSON value that is equal for equal values; Unstable when none is."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, BaseModel):
+        held: Any = stable(dict(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        held = {field.name: stable(getattr(value, field.name)) for field in fields}
+    else:
+        held = _held(value)
+    return [kind.__module__, kind.__qualname__, held]
+
+
+def _held(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.name
+        case bytes():
+            return value.hex()
+        case datetime() | date() | time():
+            return value.isoformat()
+        case UUID() | Decimal() | timedelta() | PurePath():
+            return str(value)
+        case SecretStr() | SecretBytes():
+            return stable(value.get_secret_value())
+        case list() | tuple():
+            return [stable(item) for item in value]
+        case set() | frozenset():
+            return sorted(_encode(stable(item)) for item in value)
+        case dict():
+            items = [[stable(key), stable(item)] for key, item in value.items()]
+            return sorted(items, key=_encode)
+        case None | int() | float() | str():
+            return repr(value)
+    raise Unstable(type(value).__qualname__)
+
+
+def _plain(value: Any) -> Any:
+    """Return what an object of a middleware holds."""
+    try:
+        return stable(value)
+    except Unstable:
+        return [type(value).__qualname__, stable(dict(vars(value)))]

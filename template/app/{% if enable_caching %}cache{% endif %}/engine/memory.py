@@ -1,0 +1,260 @@
+"""The cache in this process: bounded in bytes and in entries, with real expiry.
+
+Memory cannot be reached from another process. A command or a script that commits a
+change therefore renews a file in the service's folder, the epoch, and the service looks
+at that file's time at each lookup, which costs about a microsecond. A time to come says
+that a change is being committed: until then, the service neither serves nor stores.
+"""
+
+import asyncio
+import heapq
+import logging
+import math
+import os
+import re
+import secrets
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from app.cache.engine.store import CLOSED
+
+log = logging.getLogger("app.cache")
+
+_OVERHEAD = 300  # bytes of the containers that hold a key and its value
+_SWEEP_EVERY = 1.0  # seconds
+
+
+EPOCH_FILE = Path("data/cache-epoch")
+LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
+
+
+_FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
+
+
+class Memory:
+    """A store that drops what expired and what was least used.
+
+    `longest` is the most seconds that anything lives, whatever it was stored for.
+    `max_bytes` counts keys, values and what Python needs to hold them. Expiry is by a
+    monotonic clock, so a change of the system's clock expires nothing. Another process
+    that changes the data, such as a command, ends the epoch, and with it everything.
+    """
+
+    fallback = False
+
+    def __init__(
+        self,
+        max_bytes: int,
+        max_entries: int,
+        epoch: Path = EPOCH_FILE,
+        longest: float = math.inf,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_entries = max_entries
+        self.longest = longest
+        self.used_bytes = 0
+        self.evictions = 0
+        self._values: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._expiries: list[tuple[float, str]] = []
+        self._epoch = Epoch(epoch)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def entries(self) -> int:
+        """How many values there are."""
+        return len(self._values)
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if self._epoch.ended():
+            self.clear()
+        if self._epoch.closed():
+            return [CLOSED] * len(keys)
+        return [self._read(key) for key in keys]
+
+    async def put(
+        self, key: str, value: bytes, expire: int, lease: str = "", owner: bytes = b""
+    ) -> None:
+        self._write(key, value, expire)
+
+    async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
+        stored = []
+        for key, value in values.items():
+            old = self._read(key)
+            if old is None:
+                self._write(key, value, expire)
+            stored.append(old or value)
+        return stored
+
+    async def remove(self, key: str) -> bool:
+        return self._drop(key)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._values.clear()
+        self._expiries.clear()
+        self.used_bytes = 0
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        """Do nothing: a process that dies takes this memory with it."""
+
+    async def renew(
+        self, versions: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        for key, version in versions.items():
+            self._write(key, version, expire)
+
+    async def acquire(
+        self, lease: str, owner: bytes, seconds: int, key: str
+    ) -> tuple[bool, bytes | None]:
+        return True, None
+
+    async def release(self, lease: str, owner: bytes) -> None:
+        return None
+
+    async def ping(self) -> None:
+        return None
+
+    def health(self) -> dict[str, str | float]:
+        return {}
+
+    async def open(self) -> None:
+        """Begin to sweep away what expired."""
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep(), name="cache sweeper")
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+            self._sweeper = None
+        self.clear()
+
+    def _read(self, key: str) -> bytes | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        value, expires = found
+        if expires <= time.monotonic():
+            self._drop(key)
+            return None
+        self._values.move_to_end(key)
+        return value
+
+    def _write(self, key: str, value: bytes, expire: int) -> None:
+        self._drop(key)
+        size = _size(key, value)
+        if expire <= 0 or size > self.max_bytes:
+            return
+        expires = time.monotonic() + min(expire, self.longest)
+        self._values[key] = (value, expires)
+        self.used_bytes += size
+        heapq.heappush(self._expiries, (expires, key))
+        while self.used_bytes > self.max_bytes or self.entries > self.max_entries:
+            self._drop(next(iter(self._values)))
+            self.evictions += 1
+        if len(self._expiries) > 2 * len(self._values) + 1024:
+            self._expiries = [(at, name) for name, (_, at) in self._values.items()]
+            heapq.heapify(self._expiries)
+
+    def _drop(self, key: str) -> bool:
+        found = self._values.pop(key, None)
+        if found is None:
+            return False
+        self.used_bytes -= _size(key, found[0])
+        return True
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            self.drop_expired()
+
+    def drop_expired(self) -> None:
+        """Drop every value whose time is over."""
+        now = time.monotonic()
+        while self._expiries and self._expiries[0][0] <= now:
+            _, key = heapq.heappop(self._expiries)
+            found = self._values.get(key)
+            if found is not None and found[1] <= now:
+                self._drop(key)
+
+
+class OtherMemory(Memory):
+    """The memory of a service in another process: its epoch is all that is in reach."""
+
+    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
+        with suppress(OSError):  # it will be the same when the epoch is to end
+            end_epoch(owner=owner, seconds=seconds)
+
+    async def renew(
+        self, versions: dict[str, bytes], expire: int, owner: bytes = b""
+    ) -> None:
+        try:
+            end_epoch(owner=owner)
+        except OSError as error:
+            log.error(
+                "A running service keeps its cached answers until they expire, since "
+                "it cannot be told of this change: %s. Restart it.",
+                error,
+            )
+
+
+def _size(key: str, value: bytes) -> int:
+    return sys.getsizeof(key) + sys.getsizeof(value) + _OVERHEAD
+
+
+class Epoch:
+    """Watches the file for one process."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = self._now()
+
+    def ended(self) -> bool:
+        """Tell, once, that another process renewed the file."""
+        now = self._now()
+        if now == self._seen:
+            return False
+        self._seen = now
+        return True
+
+    def closed(self) -> bool:
+        """Tell whether the next epoch is yet to begin, by when `ended` looked."""
+        return 0 < self._seen[0] - time.time_ns() <= LONGEST_FENCE * 1_000_000_000
+
+    def _now(self) -> tuple[int, int]:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return 0, 0
+        return found.st_mtime_ns, found.st_ino
+
+
+def end_epoch(
+    file: Path = EPOCH_FILE, *, owner: bytes = b"", seconds: float = 0
+) -> None:
+    """Make every process on this machine forget what it has in memory.
+
+    With `seconds`, they remember nothing new for so long, or until this owner ends the
+    epoch without them. Raises OSError where the file cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fences = _fences_in(file.read_bytes() if file.exists() else b"")
+    fences.pop(owner, None)
+    if seconds:
+        fences[owner] = time.time() + seconds
+    fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    fresh.write_bytes(CLOSED + b" ".join(b"%s:%f" % each for each in fences.items()))
+    if fences:
+        os.utime(fresh, (last := max(fences.values()), last))
+    fresh.replace(file)  # a new inode, so that equal times cannot hide a change
+
+
+def _fences_in(value: bytes) -> dict[bytes, float]:
+    """Return who has closed the epoch, and until when."""
+    fences = {owner: float(end) for owner, end in _FENCES.findall(value)}
+    return {owner: end for owner, end in fences.items() if end > time.time()}

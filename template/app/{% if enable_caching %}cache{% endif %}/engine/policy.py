@@ -1,0 +1,105 @@
+"""How a function is cached, as its `@cached` says."""
+
+import inspect
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from weakref import WeakSet
+
+from fastapi import Request, Response
+
+log = logging.getLogger("app.cache")
+
+Function = Callable[..., Any]
+
+
+class Coder(Protocol):
+    """How a value is stored: what fastapi-cache2 calls a coder."""
+
+    @classmethod
+    def encode(cls, value: Any) -> bytes: ...
+    @classmethod
+    def decode(cls, value: bytes) -> Any: ...
+
+
+# The key builders of app.cache, with whose keys they build: those of who asks, of the
+# user whose data it is, or everybody's.
+built_in: dict[Function, Literal["asker", "user", "everybody"]] = {}
+# The functions that @cached wrapped: a route whose endpoint is one of these was made
+# from the function before it was wrapped.
+decorated: WeakSet[Function] = WeakSet()
+# Those that it left alone because they stream by `yield`.
+streaming: WeakSet[Function] = WeakSet()
+
+
+@dataclass(slots=True)
+class CachePolicy:
+    """What `@cached` was told; `expire` is in seconds, None for CACHE_DEFAULT_TTL.
+
+    `vary` names the request headers, beside declared ones, that the answer depends on;
+    None: all that the handler or a dependency may have looked at. `wrapper` is the
+    function as it is cached.
+    """
+
+    function: Function
+    expire: int | None
+    namespace: str
+    key_builder: Function
+    coder: type[Coder] | None
+    vary: Collection[str] | None = None
+    wrapper: Function | None = None
+    reasons: set[str] = field(default_factory=set)  # why something was not cached
+
+    @property
+    def name(self) -> str:
+        """The function's name, as messages show it."""
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    @property
+    def names_who_asks(self) -> bool:
+        """Whether the key itself says who asks."""
+        return built_in.get(self.key_builder) == "asker"
+
+    @property
+    def keys_all(self) -> bool:
+        """Whether what the key does not name has to be told apart, too."""
+        return self.key_builder in built_in
+
+    @property
+    def key_builder_name(self) -> str:
+        """The key builder's name, as `api-admin routes` shows it."""
+        return getattr(self.key_builder, "__name__", type(self.key_builder).__name__)
+
+    async def key(
+        self,
+        request: Request | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> str:
+        """Return the key of a call."""
+        tools = Request | Response  # fastapi-cache2 leaves them out, too
+        kwargs = {n: v for n, v in kwargs.items() if not isinstance(v, tools)}
+        key: object = self.key_builder(
+            self.function,
+            self.namespace,
+            request=request,
+            response=None,
+            args=args,
+            kwargs=kwargs,
+        )
+        if inspect.isawaitable(key):
+            key = await key
+        return key if type(key) is str else str(key)
+
+    def say(self, reason: str) -> None:
+        """Say once why something is not cached, and how to mend it."""
+        if reason not in self.reasons:
+            self.reasons.add(reason)
+            log.warning("%s is not cached: %s", self.name, reason)
+
+
+def cache_policy(endpoint: Function | None) -> CachePolicy | None:
+    """Return how an endpoint is cached, None when it is not."""
+    found = getattr(endpoint, "__cache_policy__", None)
+    return found if isinstance(found, CachePolicy) else None

@@ -1,0 +1,408 @@
+"""How a cached route is answered, between FastAPI's dependencies and its handler.
+
+While the application runs, what FastAPI calls as the handler is a `CachedRoute`. So all
+that stands before it has run, and only the handler and its providers are left out.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import iscoroutinefunction
+from types import MethodType
+from typing import Any, TypeGuard
+
+from fastapi import BackgroundTasks, Request, Response, routing
+from fastapi.concurrency import run_in_threadpool
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import solve_dependencies
+from fastapi.routing import RouteContext, request_response
+from pydantic import PydanticSchemaGenerationError, TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
+from starlette.responses import FileResponse, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.cache.engine.entry import Entry, Pairs, namespaces_of, version_place
+from app.cache.engine.exchange import SCOPE_KEY, Exchange, Run, Serving, exchange_of
+from app.cache.engine.http import (
+    RawHeaders,
+    age_of,
+    answer_to,
+    directives_of,
+    named_in,
+)
+from app.cache.engine.inputs import (
+    Unstable,
+    digest,
+    identity_of,
+    raw_request,
+    read_by_name,
+    stable,
+    stable_items,
+)
+from app.cache.engine.policy import CachePolicy
+from app.cache.engine.providers import (
+    deferred,
+    is_authenticator,
+    is_provider,
+    nodes_of,
+    params_of,
+    sight_of,
+)
+from app.cache.engine.recorder import Recorder
+from app.cache.engine.ticket import Found, Ticket, Wanted, admit
+
+_CONNECTION, _RESPONSE = "cache_connection", "cache_response"
+_MOST_LEARNED = 16  # headers and states that a route's answers may depend on
+# What of a route's declaration changes the bytes of its answers.
+_FORM = (
+    *("path", "status_code", "response_class", "response_model_include"),
+    *("response_model_exclude", "response_model_by_alias"),
+    *("response_model_exclude_unset", "response_model_exclude_defaults"),
+    "response_model_exclude_none",
+)
+
+
+class CachedRoute:
+    """One cached route of an application, from `begin` to `end`.
+
+    Where a coder or another decorator stands between, the handler is called through it,
+    and what the handler returns is cached in place of the response.
+    """
+
+    def __init__(
+        self, policy: CachePolicy, route: RouteContext, *, by_host: bool
+    ) -> None:
+        self.policy = policy
+        self._by_host = by_host
+        self.route = route
+        # There is no public way to these. AttributeError: it is another FastAPI.
+        private: Any = routing
+        self._in_context = private._effective_route_context_var
+        self._limited = private.wrap_app_with_body_limit
+        self._target: Any = route._effective_route
+        self._dependant: Dependant = route.dependant
+        self._endpoint = self._dependant.call or policy.function
+        function = getattr(self._endpoint, "__func__", self._endpoint)
+        self._direct = policy.coder is None and function is policy.wrapper
+        self.sight = sight_of(self._dependant)
+        self._alone = not self.sight.told and not self.sight.others
+        self._waiting = deferred(self._dependant) if self._direct else []
+        self._early = False  # whether the key builder needs the providers, too
+        self._declared = {p.name for p in params_of(self._dependant)}
+        self._calls = {node.call for node in nodes_of(self._dependant)}
+        form = [_written(getattr(route, name)) for name in _FORM]
+        self._about = [policy.name, *form, _schema(route)]
+        declared_headers = {p.alias.lower() for p in self._dependant.header_params}
+        vary = {name.lower() for name in policy.vary or ()}
+        self._named = self.sight.headers | declared_headers | vary
+        self._learned: set[str] = set()  # names of headers, and of states of middleware
+        self._undo: list[tuple[object, str, object]] = []
+
+    def begin(self) -> None:
+        """Take the handler's place."""
+        dependant, function = self._dependant, self.policy.function
+        self._connection = dependant.http_connection_param_name or _CONNECTION
+        self._response = dependant.response_param_name or _RESPONSE
+        self._set(dependant, "http_connection_param_name", self._connection)
+        self._set(dependant, "response_param_name", self._response)
+        self._set(dependant, "call", self._answer if self._direct else self._enter)
+        needed = [d for d in dependant.dependencies if d not in self._waiting]
+        self._set(dependant, "dependencies", needed)
+        app: ASGIApp = self._target.app
+        if self._direct and not iscoroutinefunction(function):
+            app = self._awaited()
+        self._set(self._target, "app", _recorded(app))
+
+    def end(self) -> None:
+        """Give it back."""
+        while self._undo:
+            setattr(*self._undo.pop())
+
+    def _set(self, thing: object, name: str, value: object) -> None:
+        self._undo.append((thing, name, getattr(thing, name)))
+        setattr(thing, name, value)
+
+    def _awaited(self) -> ASGIApp:
+        """Return the route's application anew: FastAPI calls a `def` in a thread.
+
+        There each request that waits would keep one.
+        """
+        original: Any = self.route.original_route
+        context = None if self._target is original else self._target
+        token = self._in_context.set(context)
+        try:
+            handler = original.get_route_handler()
+        finally:
+            self._in_context.reset(token)
+        app: ASGIApp = self._limited(
+            request_response(handler), self._target.max_body_size
+        )
+        return app
+
+    def _enter(self, **values: Any) -> Any:
+        """Call the handler through what stands above `@cached`."""
+        request, response = self._taken(values)
+        exchange = exchange_of(request)
+        if exchange is not None and not self._bypasses(exchange, request, response):
+            exchange.serving = Serving(
+                exchange,
+                self.policy,
+                request,
+                response,
+                next((v for v in values.values() if _is_tasks(v)), None),
+                lambda given: self._variant(
+                    exchange, self._told(exchange, request, given)
+                ),
+            )
+        return self._endpoint(**values)
+
+    async def _answer(self, **values: Any) -> Any:
+        """Return what the cache has, or run the handler."""
+        request, response = self._taken(values)
+        exchange = exchange_of(request)
+        if exchange is None or self._bypasses(exchange, request, response):
+            return await self._run(request, values)
+        if self._early:
+            values |= await self._made(request)
+        if self._alone:
+            exchange.reading.use_nothing()
+        cache = exchange.cache
+        try:
+            key = await self._key(request, values)
+            self._learned |= {f"state.{name}" for name in exchange.state.read}
+            told = self._told(exchange, request, values)
+            self._variant(exchange, told)
+        except Unstable as error:
+            why = f"its answer may depend on {error}, which cannot be part of a key"
+            exchange.bypass(self.policy, "unshareable", why)
+            return await self._run(request, values)
+
+        def place() -> str:
+            return cache.place(key, self._variant(exchange, told))
+
+        directives, fresh = directives_of(exchange.headers), response.headers.raw
+        set_now = {name.decode("latin-1").lower() for name, _ in fresh}
+
+        def accepts(entry: Entry) -> bool:
+            # A header that a dependency set now could be one that the handler changed.
+            return (
+                entry.status == 200
+                and directives.accepts(entry)
+                and set_now.isdisjoint(name for name, _ in entry.headers)
+            )
+
+        places = [version_place(cache.prefix, name) for name in namespaces_of(key)]
+        wanted = Wanted(
+            key,
+            place,
+            exchange.reading,
+            accepts,
+            self.policy.expire or cache.settings.cache_default_ttl,
+            fresh=directives.no_cache,
+            shared=not exchange.reading.open,
+            storable=exchange.reading.knew(places),
+        )
+        found = await admit(cache, wanted)
+        exchange.found(found, fresh=wanted.fresh)
+        if isinstance(found, Found):
+            return _replay(exchange, found, fresh)
+        if directives.only_if_cached:
+            await found.land(None, abandoned=True)
+            exchange.settle("MISS", "detail=only-if-cached")
+            return Response(status_code=504)  # RFC 9111 5.2.1.7
+        told_who = self.sight.told or self.policy.names_who_asks
+        exchange.run = Run(
+            self.policy,
+            found,
+            partial(self._place_of, exchange, place),
+            list(fresh),
+            shared=not told_who or identity_of(request) == "public",
+            varies={n for n in self._named | self._learned if "." not in n},
+        )
+        exchange.reading.forget()
+        return await self._run(request, values, found)
+
+    def _taken(self, values: dict[str, Any]) -> tuple[Request, Response]:
+        """Return what FastAPI hands us beside the handler's own parameters."""
+        take = {True: values.pop, False: values.__getitem__}
+        request: Request = take[self._connection == _CONNECTION](self._connection)
+        response: Response = take[self._response == _RESPONSE](self._response)
+        return request, response
+
+    def _bypasses(
+        self, exchange: Exchange, request: Request, response: Response
+    ) -> bool:
+        """Tell whether the cache has to be left out for this request; say why."""
+        if request.method != "GET":
+            return True
+        if directives_of(exchange.headers).no_store or "range" in exchange.headers:
+            exchange.settle("BYPASS", "fwd=bypass")
+            return True
+        overridden = self._target.dependency_overrides_provider
+        replaced = getattr(overridden, "dependency_overrides", {})
+        if any(
+            call in self._calls and not (is_provider(new) or is_authenticator(new))
+            for call, new in replaced.items()
+        ):
+            why = "a dependency is overridden, and not by a provider or authenticator"
+            exchange.bypass(self.policy, "override", why)
+            return True
+        if response.status_code is not None:
+            exchange.bypass(self.policy, "status", "a dependency sets the status")
+            return True
+        return False
+
+    async def _key(self, request: Request, values: dict[str, Any]) -> str:
+        try:
+            return await self.policy.key(request, (), values)
+        except Exception:
+            if self._early or not self._waiting:
+                raise
+            self._early = True  # an own builder may ask for what a provider makes
+            values |= await self._made(request)
+            return await self.policy.key(request, (), values)
+
+    def _told(
+        self, exchange: Exchange, request: Request, values: Mapping[str, Any]
+    ) -> str:
+        """Return what tells a request from others that have the same key.
+
+        Raises Unstable where nothing does.
+        """
+        sight, vary, headers = self.sight, self.policy.vary, exchange.headers
+        scope, own = request.scope, stable_items(values)
+        told: list[Any] = [self._about, scope.get("root_path", ""), own]
+        if self._by_host:
+            told.append(headers.getlist("host"))
+        told.append([[n, headers.getlist(n)] for n in sorted(sight.headers)])
+        if sight.cookies:
+            told.append([[n, request.cookies.get(n)] for n in sorted(sight.cookies)])
+        if sight.query or any(n in values and n not in own for n in self._declared):
+            told.append(scope["query_string"].decode("latin-1"))
+        told.append({n: str(v) for n, v in request.path_params.items() if n not in own})
+        if sight.told:
+            told.append(identity_of(request))
+        if vary is not None:
+            told.append([[n.lower(), headers.getlist(n.lower())] for n in sorted(vary)])
+        elif sight.raw:
+            told.append(raw_request(request, exchange))
+        return digest(told, exchange.cache.secret)
+
+    def _variant(self, exchange: Exchange, told: str) -> str:
+        """Return that, and what the answers were found to depend on besides."""
+        if not self._learned:
+            return told
+        more = read_by_name(self._learned, exchange)
+        return digest([told, more], exchange.cache.secret)
+
+    def _place_of(
+        self, exchange: Exchange, place: Callable[[], str], headers: Pairs
+    ) -> str | None:
+        """Return where an answer belongs, now that its run told what it depends on."""
+        varies = next((value for name, value in headers if name == "vary"), "")
+        self._learned |= {f"state.{name}" for name in exchange.state.read}
+        self._learned |= {name.lower() for name in named_in(varies)}
+        try:
+            if len(self._learned) > _MOST_LEARNED:
+                raise Unstable("too many headers")
+            return place()
+        except Unstable as error:
+            exchange.unstored(self.policy, f"it depends on {error}")
+            return None
+
+    async def _made(self, request: Request) -> dict[str, Any]:
+        """Make what the handler's providers make."""
+        solved = await solve_dependencies(
+            request=request,
+            dependant=Dependant(dependencies=self._waiting, path=self._dependant.path),
+            dependency_overrides_provider=self._target.dependency_overrides_provider,
+            async_exit_stack=request.scope["fastapi_inner_astack"],
+            embed_body_fields=False,
+        )
+        return solved.values
+
+    async def _run(
+        self, request: Request, values: dict[str, Any], ticket: Ticket | None = None
+    ) -> Any:
+        """Run the handler; say whether sending the same bytes again does all it did."""
+        if self._waiting and not self._early:
+            values |= await self._made(request)
+        function: Callable[..., Any] = self.policy.function
+        if isinstance(self._endpoint, MethodType):
+            function = MethodType(function, self._endpoint.__self__)
+        tasks = list(filter(_is_tasks, values.values()))
+        before = sum(len(each.tasks) for each in tasks)
+        if iscoroutinefunction(self.policy.function):
+            result = await function(**values)
+        else:
+            result = await run_in_threadpool(function, **values)
+        again = sum(len(each.tasks) for each in tasks) == before
+        if isinstance(result, Response):
+            once = isinstance(result, FileResponse | StreamingResponse)
+            again = again and not once and result.background is None
+        if ticket is not None and not again:
+            ticket.why_not = "it does more than to answer: a task, a file or a stream"
+        return result
+
+
+def _written(value: Any) -> Any:
+    """Return a part of a route's declaration as it is in every process."""
+    value = getattr(value, "value", value)  # of a default
+    return repr(value) if isinstance(value, type) else stable(value)
+
+
+def _is_tasks(value: object) -> TypeGuard[BackgroundTasks]:
+    return isinstance(value, BackgroundTasks)
+
+
+def is_served(route: RouteContext) -> bool:
+    """Tell whether another application that runs has this very route."""
+    return isinstance(getattr(route.dependant.call, "__self__", None), CachedRoute)
+
+
+class _Replay(Response):
+    """A response that is complete: nothing is rendered, nothing worked out."""
+
+    def __init__(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        self.status_code = status
+        self.raw_headers = headers
+        self.body = body
+        self.background = None
+
+
+def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
+    """Return the response that an entry holds, as an answer to this request."""
+    status, headers = answer_to(exchange.headers, found.entry.headers)
+    body = found.entry.body if status == 200 else b""
+    if status != 304:
+        headers.append((b"content-length", b"%d" % len(body)))
+    if not found.collapsed:
+        headers.append((b"age", b"%d" % age_of(found.entry)))
+    return _Replay(status, [*headers, *fresh], body)
+
+
+def _recorded(app: ASGIApp) -> ASGIApp:
+    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = scope.get(SCOPE_KEY)
+        if not isinstance(exchange, Exchange):
+            await app(scope, receive, send)
+            return
+        recorder = Recorder(exchange, send)
+        try:
+            await app(scope, receive, recorder.send)
+        finally:
+            await recorder.close()
+
+    return recorded
+
+
+def _schema(route: RouteContext) -> str:
+    field = route.response_field
+    if field is None:
+        return ""
+    try:
+        schema = TypeAdapter(field.field_info.annotation).json_schema(
+            mode="serialization"
+        )
+    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema):
+        return repr(field.field_info.annotation)
+    return repr(schema)

@@ -1,0 +1,153 @@
+"""What the start of an application looks at: its cached routes, mounted ones too."""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import fastapi
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute, Host, Mount
+
+from app.cache.engine.entry import ConfigurationError
+from app.cache.engine.policy import (
+    CachePolicy,
+    built_in,
+    cache_policy,
+    decorated,
+    streaming,
+)
+from app.cache.engine.providers import is_authenticator, nodes_of
+from app.cache.engine.route import CachedRoute, is_served
+
+log = logging.getLogger("app.cache")
+
+
+class Head(NamedTuple):
+    """A path, below its mounts, and whether its GET answers HEAD, too."""
+
+    mounts: tuple[re.Pattern[str], ...]
+    path: re.Pattern[str]
+    cached: bool
+
+    def matches(self, path: str) -> bool:
+        for mount in self.mounts:
+            found = mount.match(path)
+            if found is None:
+                return False
+            path = "/" + found.groupdict().get("path", "")
+        return self.path.match(path) is not None
+
+
+class Routes(NamedTuple):
+    """What was found: the cached routes, and who answers HEAD, in their order."""
+
+    cached: list[CachedRoute]
+    heads: list[Head]
+    encodes: bool
+
+    def answers_head(self, path: str) -> bool:
+        """Tell whether a HEAD of this path is answered by a cached GET."""
+        return next((head.cached for head in self.heads if head.matches(path)), False)
+
+
+def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
+    """Return the cached routes of an application and of those mounted in it.
+
+    `keeps_bodies` are middleware classes of the service that leave bodies alone. Raises
+    ConfigurationError for a route that could not be cached right.
+    """
+    cached, heads, encodes = [], [], False
+    seen: set[int] = set()  # an application may be mounted more than once
+    for context, mounts, owner, by_host in _walk(app, (), by_host=False):
+        encodes |= any(
+            each.cls not in keeps_bodies and not _keeps_bodies(each.cls)
+            for each in getattr(owner, "user_middleware", ())
+        )
+        if context is None:
+            continue
+        policy = _policy_of(context)
+        methods = context.methods or set()
+        if policy is not None and id(context.dependant) not in seen:
+            seen.add(id(context.dependant))
+            try:
+                cached.append(_checked(policy, context, by_host=by_host))
+            except AttributeError as error:
+                policy.say(f"FastAPI {fastapi.__version__} is not known to it: {error}")
+        if methods & {"GET", "HEAD"}:
+            by_get = policy is not None and "HEAD" not in methods
+            heads.append(Head(mounts, context.path_regex, by_get))
+    return Routes(cached, heads, encodes)
+
+
+def _walk(
+    app: object, mounts: tuple[re.Pattern[str], ...], *, by_host: bool
+) -> Iterator[tuple[RouteContext | None, tuple[re.Pattern[str], ...], object, bool]]:
+    """Yield each application with None, then its routes, then those below it.
+
+    Last comes whether a host's name leads to it.
+    """
+    yield None, mounts, app, by_host
+    routes: Iterable[BaseRoute] = getattr(app, "routes", ())
+    for context in iter_route_contexts(list(routes)):
+        route = context.original_route
+        if isinstance(route, APIRoute):
+            yield context, mounts, None, by_host
+        elif isinstance(route, Mount):
+            below = getattr(route, "_base_app", route.app)  # without its middleware
+            yield from _walk(below, (*mounts, context.path_regex), by_host=by_host)
+        elif isinstance(route, Host):
+            yield from _walk(route.app, mounts, by_host=True)
+
+
+def _keeps_bodies(middleware: Any) -> bool:
+    """Tell whether a middleware is one of Starlette's that leaves bodies alone."""
+    module: str = middleware.__module__
+    encodes = middleware.__qualname__ in ("GZipMiddleware", "BaseHTTPMiddleware")
+    return module.startswith("starlette.middleware.") and not encodes
+
+
+def _policy_of(route: RouteContext) -> CachePolicy | None:
+    """Return how a route is cached. Raises ConfigurationError if that does nothing."""
+    endpoint = getattr(route.endpoint, "func", route.endpoint)  # of a partial
+    if endpoint in decorated:
+        raise ConfigurationError(
+            f"@cached on {_name(endpoint)} does nothing: it has to stand below the "
+            "route's decorator."
+        )
+    policy = cache_policy(endpoint)
+    if getattr(endpoint, "__func__", endpoint) in streaming:
+        log.warning("%s is not cached: it streams by yield", _name(endpoint))
+    return None if policy is None or is_served(route) else policy
+
+
+def _name(function: object) -> str:
+    return (
+        f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    )
+
+
+def _checked(policy: CachePolicy, route: RouteContext, *, by_host: bool) -> CachedRoute:
+    """Return a route that can be cached. Raises ConfigurationError for another."""
+    methods = sorted(route.methods or ())
+    if not {"GET", "HEAD"}.intersection(methods):
+        raise ConfigurationError(
+            f"@cached on {policy.name} does nothing: {'/'.join(methods)} {route.path} "
+            "is never cached. Remove it."
+        )
+    kind = built_in.get(policy.key_builder)
+    asked = any(is_authenticator(node.call) for node in nodes_of(route.dependant))
+    if kind == "user" and policy.key_builder_name.startswith("user_") and not asked:
+        raise ConfigurationError(
+            f"{policy.name} is cached for each user, but {route.path} asks nobody who "
+            "he is: add `user: User = Depends(AuthManager())`."
+        )
+    cached = CachedRoute(policy, route, by_host=by_host)
+    if kind == "everybody" and cached.sight.principal:
+        raise ConfigurationError(
+            f"{policy.name} is given who asks, but {policy.key_builder_name} has all "
+            f"users share what {route.path} answers: leave its key_builder out, or use "
+            "user_scoped_key_builder; where it is only a check, move it into the "
+            "decorator's `dependencies`."
+        )
+    return cached

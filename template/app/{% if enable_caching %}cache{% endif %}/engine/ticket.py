@@ -1,0 +1,196 @@
+"""From a miss to a stored entry: who runs the handler, and who waits for it."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+from app.cache.engine.cache import Cache, Lookup, Reading
+from app.cache.engine.entry import Entry, Pairs
+from app.cache.engine.flight import PATIENCE, Flight
+from app.cache.engine.store import StoreError
+
+LEASE = 10  # seconds that other processes wait for the one that runs a handler
+
+
+class Found(NamedTuple):
+    """An entry that answers; `collapsed` says that another request's run made it."""
+
+    entry: Entry
+    collapsed: bool
+
+
+@dataclass(slots=True)
+class Ticket:
+    """The right to store what a run makes, under versions read before it began.
+
+    Whoever holds one must `land` it, whatever happens: others may be waiting.
+    """
+
+    cache: Cache
+    lookup: Lookup
+    reading: Reading
+    ttl: int
+    storable: bool
+    why_not: str = ""  # what of the run forbids to store it
+    run: tuple[str, ...] = ()
+    flight: Flight[tuple[str, Entry]] | None = None
+    lease: str = ""
+    owner: bytes = field(default_factory=lambda: secrets.token_bytes(12))
+
+    def entry(
+        self,
+        body: bytes,
+        status: int = 0,
+        headers: Pairs = (),
+        *,
+        ttl: int | None = None,
+        age: int = 0,
+    ) -> Entry | None:
+        """Return the entry to store, None when nothing may be stored."""
+        versions, most = self.versions(), self.cache.settings.cache_max_body_bytes
+        if len(body) > most:
+            self.why_not = (
+                f"{len(body)} bytes are more than CACHE_MAX_BODY_BYTES={most}"
+            )
+        if not self.storable or self.why_not or versions is None:
+            return None
+        now, seconds = time.time(), self.ttl if ttl is None else ttl
+        return Entry(versions, now, now + seconds, age, status, headers, body)
+
+    def versions(self) -> dict[str, str] | None:
+        """Return those of all that the run depends on, None when nobody can tell."""
+        own, used = self.lookup.versions, self.reading.versions
+        if own is None or not self.reading.complete:
+            return None
+        if any(own.get(name, version) != version for name, version in used.items()):
+            return None
+        return own | used
+
+    async def store(self, place: str, entry: Entry) -> bool:
+        """Store what the run made, and land; False when the store did not take it."""
+        lease, self.lease = self.lease, ""
+        kept = await self.cache.keep(place, entry, lease=lease, owner=self.owner)
+        await self.land((place, entry))
+        return kept
+
+    async def land(
+        self, result: tuple[str, Entry] | None, *, abandoned: bool = False
+    ) -> None:
+        """End the run: give the entry, or nothing, to those who wait for it."""
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            self.cache.flights.land(self.run, flight, result, abandoned=abandoned)
+        lease, self.lease = self.lease, ""
+        if lease:
+            try:
+                await self.cache.store.release(lease, self.owner)
+            except StoreError:
+                return  # it runs out by itself
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is looked for: `place` may come to know more of what a key depends on.
+
+    `reading` takes what the run will read. `accepts` tells whether an entry that may be
+    served is of use; `ttl` is in seconds.
+    With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
+    for himself, and what is not `storable` read data from before the lookup.
+    """
+
+    key: str
+    place: Callable[[], str]
+    reading: Reading
+    accepts: Callable[[Entry], bool]
+    ttl: int
+    fresh: bool = False
+    shared: bool = True
+    storable: bool = True
+    in_thread: bool = False
+
+
+async def admit(cache: Cache, wanted: Wanted) -> Found | Ticket:
+    """Return an entry that answers, or the ticket of the one who has to run."""
+    reading = wanted.reading
+    give_up = time.monotonic() + PATIENCE
+    again = False
+    while True:
+        lookup = await cache.lookup(wanted.key, wanted.place(), reading, again=again)
+        again = True
+        entry = None if wanted.fresh else lookup.entry
+        if entry is not None and wanted.accepts(entry):
+            return Found(entry, collapsed=False)
+        ticket = Ticket(cache, lookup, reading, wanted.ttl, wanted.storable)
+        if wanted.fresh or not wanted.shared or not wanted.storable:
+            return ticket
+        if lookup.versions is None:
+            return ticket
+        run = ticket.run = (lookup.place, *lookup.versions.values())
+        flight = cache.flights.under_way(run)
+        if flight is None:
+            ticket.flight = cache.flights.lead(run)
+            return await _lead_cluster(ticket, wanted, give_up)
+        try:
+            landed = await flight.wait(
+                give_up - time.monotonic(), in_thread=wanted.in_thread
+            )
+        except TimeoutError:
+            return ticket
+        if landed is not None:
+            place, made = landed
+            if place == wanted.place() and await _serves(ticket, made, wanted):
+                return Found(made, collapsed=True)
+            if place == lookup.place:
+                return ticket
+        elif not flight.abandoned:
+            return ticket  # the answer may not be shared, so everybody asks for himself
+
+
+async def _lead_cluster(
+    ticket: Ticket, wanted: Wanted, give_up: float
+) -> Found | Ticket:
+    """Wait while another process runs the handler.
+
+    The lease of one that was killed runs out. Another process takes it then, and the
+    rest wait for that one, but for no third.
+    """
+    cache, place, pause = ticket.cache, ticket.lookup.place, 0.005
+    lease = f"{cache.prefix}:lease:{_digest(ticket.run)}"
+    try:
+        while time.monotonic() < give_up:
+            held, value = await cache.store.acquire(lease, ticket.owner, LEASE, place)
+            ticket.lease = lease if held else ""
+            entry = cache.read(value, place)
+            if entry is not None and await _serves(ticket, entry, wanted):
+                await ticket.land((place, entry))
+                return Found(entry, collapsed=True)
+            if held:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.1)
+    except StoreError:
+        return ticket
+    except BaseException:
+        await ticket.land(None, abandoned=True)
+        raise
+    return ticket
+
+
+async def _serves(ticket: Ticket, entry: Entry, wanted: Wanted) -> bool:
+    """Tell whether an entry that was made meanwhile may answer, and does."""
+    try:
+        current = await ticket.cache.current(
+            entry, ticket.lookup.versions or {}, ticket.reading
+        )
+    except StoreError:
+        return False
+    return current is not None and wanted.accepts(current)
+
+
+def _digest(run: tuple[str, ...]) -> str:
+    text = "\n".join(run)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

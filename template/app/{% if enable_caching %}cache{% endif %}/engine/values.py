@@ -1,0 +1,294 @@
+"""Caching what a function returns: one that is no route, or whose route has a coder or
+another decorator between it and `@cached`.
+
+A value is stored only if it reads back equal, in value and in type.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, get_type_hints
+
+from anyio import from_thread
+from fastapi import Request, Response
+from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from app.cache.engine.cache import Cache, Reading, reading_now
+from app.cache.engine.entry import Entry
+from app.cache.engine.equal import equal
+from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
+from app.cache.engine.http import Directives, directives_of
+from app.cache.engine.inputs import Unstable, digest, stable
+from app.cache.engine.policy import CachePolicy
+from app.cache.engine.ticket import Ticket, Wanted, admit
+
+
+class Unformed(Exception):
+    """Nothing tells how a function's values are stored."""
+
+
+class Form(NamedTuple):
+    """How a function's values are stored."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+class Attempt:
+    """One call of a cached function: answered by `value`, or to be run."""
+
+    answered = False
+    value: Any = None
+    ticket: Ticket | None = None
+
+    def __init__(self, policy: CachePolicy, serving: Serving | None = None) -> None:
+        self._policy = policy
+        self._serving = serving
+        self._before = _besides(serving)
+        self._outer = reading_now.get()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Take note of what the function reads."""
+        token = reading_now.set(self.ticket.reading if self.ticket else self._outer)
+        try:
+            yield
+        finally:
+            reading_now.reset(token)
+
+    async def finish(self, result: Any) -> None:
+        """Take the function's result."""
+        ticket, policy = self.ticket, self._policy
+        if ticket is None:
+            return
+        self._depend(ticket.versions() if ticket.storable else None)
+        try:
+            if _besides(self._serving) != self._before:
+                policy.say("it sets more than a value: a header, a status, a task")
+            elif (body := _encoded(policy, result)) is not None:
+                entry = ticket.entry(body)
+                stored = entry and await ticket.store(ticket.lookup.place, entry)
+                if stored and self._serving is not None:
+                    self._serving.exchange.status += ("stored",)
+        finally:
+            await ticket.land(None)
+
+    async def fail(self, *, cancelled: bool) -> None:
+        """Take note that the function raised, or was cancelled."""
+        if self.ticket is not None:
+            self._depend(None)
+            await self.ticket.land(None, abandoned=cancelled)
+
+    def _depend(self, versions: dict[str, str] | None) -> None:
+        if self._outer is not None:
+            self._outer.use(versions)
+
+
+async def call(
+    policy: CachePolicy, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a cached coroutine function, or answer for it."""
+    attempt = await _begin(policy, args, kwargs)
+    if attempt.answered:
+        return attempt.value
+    try:
+        with attempt.running():
+            result = await policy.function(*args, **kwargs)
+    except BaseException as error:
+        await attempt.fail(cancelled=isinstance(error, asyncio.CancelledError))
+        raise
+    await attempt.finish(result)
+    return result
+
+
+def call_sync(
+    policy: CachePolicy, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a cached function, or answer for it, in one of anyio's worker threads.
+
+    Anywhere else it is just run: the event loop must not be kept waiting.
+    """
+    try:
+        from_thread.check_cancelled()
+    except RuntimeError:  # this is no worker thread
+        return policy.function(*args, **kwargs)
+    attempt = from_thread.run(_begin, policy, args, kwargs, True)
+    if attempt.answered:
+        return attempt.value
+    try:
+        with attempt.running():
+            result = policy.function(*args, **kwargs)
+    except BaseException:
+        from_thread.run(partial(attempt.fail, cancelled=False))
+        raise
+    from_thread.run(attempt.finish, result)
+    return result
+
+
+async def _begin(
+    policy: CachePolicy,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_thread: bool = False,
+) -> Attempt:
+    """Look the value of a call up, or begin the run that is to make it."""
+    exchange, cache, outer = current.get(), cache_of_task(), reading_now.get()
+    attempt = Attempt(policy)
+    if cache is None:
+        return attempt
+    serving = exchange.take_serving(policy) if exchange is not None else None
+    if exchange is not None and serving is None and _is_endpoint(policy, exchange):
+        if exchange.outcome is None:
+            policy.say("its route was added after the start")
+        return attempt
+    bound = _signature(policy.function).bind(*args, **kwargs)
+    bound.apply_defaults()  # so that `f(5)` and `f(id=5)` are one call
+    given = dict(bound.arguments)
+    try:
+        form = _form_of(policy.function, policy.coder)
+        key, variant = await _told_apart(policy, cache, serving, given)
+    except (Unformed, Unstable) as error:
+        policy.say(str(error))
+        return attempt
+
+    directives = directives_of(serving.exchange.headers) if serving else Directives()
+
+    def accepts(entry: Entry) -> bool:
+        if entry.status != 0 or not directives.accepts(entry):
+            return False
+        try:
+            attempt.value = form.decode(entry.body)
+        except Exception:  # whatever a coder raises, the entry is of no use
+            return False
+        return True
+
+    reading = Reading(outer)
+    found = await admit(
+        cache,
+        Wanted(
+            key,
+            lambda: cache.place(key, variant),
+            reading,
+            accepts,
+            policy.expire or cache.settings.cache_default_ttl,
+            fresh=directives.no_cache,
+            storable=not (
+                reading.root.open or any(map(_in_transaction, given.values()))
+            ),
+            in_thread=in_thread,
+        ),
+    )
+    if serving is not None:
+        serving.exchange.found(found, fresh=directives.no_cache)
+    if isinstance(found, Ticket) and directives.only_if_cached and serving is not None:
+        await found.land(None, abandoned=True)
+        serving.exchange.settle("MISS", "detail=only-if-cached")
+        attempt.answered, attempt.value = True, Response(status_code=504)
+        return attempt
+    if isinstance(found, Ticket):
+        attempt = Attempt(policy, serving)
+        attempt.ticket = found
+        return attempt
+    if outer is not None:
+        outer.use(found.entry.versions)
+    attempt.answered = True
+    return attempt
+
+
+async def _told_apart(
+    policy: CachePolicy, cache: Cache, serving: Serving | None, given: dict[str, Any]
+) -> tuple[str, str]:
+    """Return the key of a call, and what tells it from others with the same key.
+
+    Raises Unstable for an argument that no key can hold, unless an own key builder
+    has said what matters.
+    """
+    if serving is not None:
+        key = await policy.key(serving.request, (), given)
+        return key, serving.variant(given)
+    told: list[Any] = [policy.name, repr(_signature(policy.function).return_annotation)]
+    if policy.keys_all:
+        told += [[name, _argument(name, value)] for name, value in given.items()]
+    request = next((v for v in given.values() if isinstance(v, Request)), None)
+    return await policy.key(request, (), given), digest(told, cache.secret)
+
+
+def _argument(name: str, value: Any) -> Any:
+    try:
+        if not isinstance(value, AsyncSession | Session):
+            return stable(value)
+        bind = value.get_bind()
+        options = bind.get_execution_options().get("schema_translate_map")
+        return ["session", str(bind.engine.url), stable(options)]
+    except Unstable as error:
+        raise Unstable(
+            f"its argument {name!r} ({error}) cannot be part of a key; pass what it "
+            "needs of that, or give @cached a key_builder"
+        ) from None
+
+
+def _besides(serving: Serving | None) -> Any:
+    """Return what a handler may set and add beside its value."""
+    if serving is None:
+        return None
+    response, tasks = serving.response, serving.tasks
+    return response.status_code, list(response.headers.raw), tasks and len(tasks.tasks)
+
+
+def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
+    """Tell whether a request came for this function: more counts than its arguments."""
+    endpoint = exchange.scope.get("endpoint")
+    return getattr(endpoint, "__cache_policy__", None) is policy
+
+
+def _in_transaction(value: object) -> bool:
+    return isinstance(value, AsyncSession | Session) and value.in_transaction()
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+@lru_cache(maxsize=1024)
+def _form_of(function: Callable[..., Any], coder: Any) -> Form:
+    """Return how the values are stored. Raises Unformed where nothing tells."""
+    if coder is not None:
+        return Form(coder.encode, coder.decode)
+    try:
+        kind = get_type_hints(function, include_extras=True).get("return", Response)
+        adapter = TypeAdapter(kind)
+    except Exception as error:  # a name or a type that only the owner knows
+        raise Unformed(
+            "it has no return type to be stored by; add one, or a coder, or put "
+            f"@cached right below the route's decorator ({type(error).__name__})"
+        ) from None
+    return Form(
+        partial(adapter.dump_json, by_alias=False, round_trip=True, warnings=False),
+        partial(adapter.validate_json, by_alias=False, by_name=True),
+    )
+
+
+def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
+    """Return what is stored of a value; None, with a warning, if that is not equal."""
+    form = _form_of(policy.function, policy.coder)
+    try:
+        if hasattr(value, "__next__") or hasattr(value, "__anext__"):
+            raise TypeError("an iterator can be read once only")
+        # Writing what is iterated over would use it up; a copy of that fails, or is it.
+        body = form.encode(value if policy.coder else deepcopy(value))
+        if equal(value, form.decode(body)):
+            return body
+    except Exception as error:  # what a coder raises cannot be known
+        policy.say(f"{type(error).__name__}: {error}")
+        return None
+    policy.say(
+        f"a value of type {type(value).__qualname__} does not read back as it was; "
+        "return what its annotation says, or give @cached a coder that keeps it"
+    )
+    return None

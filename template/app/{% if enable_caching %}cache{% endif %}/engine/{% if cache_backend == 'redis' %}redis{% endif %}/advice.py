@@ -1,0 +1,70 @@
+"""What an operator is told of a Redis that does not do what it should."""
+
+import ssl
+from collections.abc import Iterator
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,
+)
+
+from app.cache.engine.redis.settings import RedisSettings
+
+RIGHTS = "+info +get +mget +set +del +eval +time +ping"
+
+
+def explain(error: BaseException, settings: RedisSettings) -> str:
+    """Return what went wrong and which setting to look at, without any secret."""
+    text = settings.without_secrets(" ".join(str(error).split()).rstrip("."))
+    advice = _advice(error, settings)
+    return f"{text or type(error).__name__} ({advice})" if advice else text
+
+
+def _advice(error: BaseException, settings: RedisSettings) -> str:
+    text = str(error).lower()
+    by_url = bool(settings.redis_url.get_secret_value())
+
+    def check(*names: str) -> str:
+        *some, last = ["REDIS_URL"] if by_url else names
+        return f"check {' and '.join([', '.join(some), last] if some else [last])}"
+
+    match error:
+        case AuthenticationError():
+            return check("REDIS_USERNAME", "REDIS_PASSWORD")
+        case NoPermissionError():
+            keys = f"~{settings.cache_prefix}:*"
+            return f"the ACL user needs {keys} {RIGHTS}"
+        case OutOfMemoryError():
+            return "raise maxmemory, or set maxmemory-policy allkeys-lru"
+        case ReadOnlyError():
+            return f"it is a replica: {check('REDIS_HOST', 'REDIS_PORT')}"
+        case BusyLoadingError():
+            return "it will answer when it has loaded its data"
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "a CA of yours belongs into REDIS_URL, as ?ssl_ca_certs=/path/to/it"
+        if isinstance(cause, ssl.SSLError):
+            return check("REDIS_TLS")
+    if "db index" in text or "invalid database" in text:
+        return check("REDIS_DB")
+    if "max number of clients" in text:
+        return "raise its maxclients"
+    if text.startswith("misconf"):
+        return "it cannot write to its disk, see its log"
+    if not isinstance(error, ConnectionError | TimeoutError | OSError):
+        return ""
+    if settings.redis_tls or "closed" in text or "reset by peer" in text:
+        return check("REDIS_HOST", "REDIS_PORT", "REDIS_TLS")
+    return check("REDIS_HOST", "REDIS_PORT")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
