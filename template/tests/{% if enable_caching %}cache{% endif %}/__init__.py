@@ -1,1 +1,1 @@
-"""The response cache, over each of its storages."""
+"""What clients and the owner see of the response cache, and nothing of how it works."""

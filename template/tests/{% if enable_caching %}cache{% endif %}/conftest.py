@@ -1,68 +1,43 @@
-"""The service on each storage, and services with routes of a test's own.
+"""An admin who may ask every cached route about himself, and his key."""
 
-Every test that uses `app` (or what is built on it: `client`, `user`, …) runs once on
-each storage of this service; `@on_any_storage` adds fastapi-cache2's own backends.
-"""
-
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
-from app.cache import setup
-from app.cache.storage import PlainStorage
-from app.config import Settings
-from app.main import create_app
-from tests.asgi import lifespan
-from tests.cache.each import OWN, close_stock, opener
-
-Serve = Callable[..., Awaitable[httpx.AsyncClient]]
-
-
-@pytest.fixture(params=OWN)
-def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the cache of applications that start later run on one of the storages."""
-    name: str = request.param
-    monkeypatch.setattr(setup, "open_backend", opener(name))
-    monkeypatch.setattr(PlainStorage, "close", close_stock)
-    return name
+from tests.cache.asked import Ask, cached_urls, outcome
+from tests.people import Headers, Person
 
 
 @pytest.fixture
-def routers() -> Sequence[APIRouter]:
-    """Return the routes that `app` has besides its own; for tests to override."""
-    return ()
+async def values(client: httpx.AsyncClient, admin: Person) -> dict[str, Any]:
+    """Return what the braces in URLs stand for; add what your cached routes have."""
+    key = await client.post(
+        "/users/keys", json={"name": "laptop"}, headers=admin.headers
+    )
+    return {"user_id": admin.id, "key_id": key.json()["id"]}
 
 
 @pytest.fixture
-async def app(
-    settings: Settings, storage: str, routers: Sequence[APIRouter]
-) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
-    for router in routers:
-        app.include_router(router)
-    async with lifespan(app):
-        yield app
+def ask(client: httpx.AsyncClient, values: dict[str, Any]) -> Ask:
+    """Return a function that asks for a URL with braces, as somebody."""
+
+    async def ask(
+        url: str, caller: Headers, more: Headers | None = None, method: str = "GET"
+    ) -> httpx.Response:
+        headers = caller | (more or {})
+        return await client.request(method, url.format_map(values), headers=headers)
+
+    return ask
 
 
 @pytest.fixture
-async def serve(settings: Settings, storage: str) -> AsyncIterator[Serve]:
-    """Yield a function that starts a service with more routes, and returns a client.
-
-    Not together with `app`: a process has one cache.
-    """
-    async with AsyncExitStack() as stack:
-
-        async def serve(*routers: APIRouter) -> httpx.AsyncClient:
-            app = create_app(settings)
-            for router in routers:
-                app.include_router(router)
-            await stack.enter_async_context(lifespan(app))
-            client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(app), base_url="http://service"
-            )
-            return await stack.enter_async_context(client)
-
-        yield serve
+async def stored(app: FastAPI, ask: Ask, admin: Person) -> dict[str, httpx.Response]:
+    """Return what each cached route answers the admin, all of which is stored now."""
+    answers = {}
+    for url in cached_urls(app):
+        await ask(url, admin.headers)
+        answers[url] = await ask(url, admin.headers)
+        assert outcome(answers[url]) == "HIT", url
+    return answers

@@ -1,150 +1,147 @@
-"""C5: one function on two routes is two things to cache."""
-
-import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+"""Every cached route of the service, also those that you add."""
 
 import httpx
-import pytest
-from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel
+from fastapi import FastAPI
 
-from app.cache import cached, paginated_key_builder, user_scoped_key_builder
-from app.managers.auth import CurrentUser
-from tests.cache.answers import outcome
-from tests.people import Person
-
-
-class Staff:
-    """What the handler of the staff waits for."""
-
-    may_end: asyncio.Event
-
-
-class Public(BaseModel):
-    name: str
-
-
-class Full(Public):
-    salary: int
-
-
-ANN = {"name": "Ann", "salary": 70_000}
-PUBLIC = {"name": "Ann"}
-
-runs: Counter[str] = Counter()
-router = APIRouter(prefix="/two")
-
-
-@router.get("/staff", response_model=Public)
-@router.get("/admin/staff", response_model=Full)
-@cached(namespace="staff", key_builder=paginated_key_builder)
-async def staff(page: int = 1, size: int = 10) -> Any:
-    runs["staff"] += 1
-    await Staff.may_end.wait()
-    return ANN
-
-
-@router.get("/me/card", response_model=Public)
-@router.get("/me/payslip", response_model=Full)
-@cached(namespace="user", key_builder=user_scoped_key_builder)
-async def card(user: CurrentUser) -> Any:
-    return ANN
-
-
-@cached(namespace="fixed", key_builder=lambda *_, **__: "fixed")
-async def fixed() -> Any:
-    return ANN
-
-
-router.get("/fixed/public", response_model=Public)(fixed)
-router.get("/fixed/full", response_model=Full)(fixed)
-
-included = APIRouter()
-
-
-@included.get("/number")
-@cached(key_builder=lambda *_, **__: "number")
-async def number() -> int:
-    runs["number"] += 1
-    return runs["number"]
-
-
-@pytest.fixture
-def routers() -> Sequence[APIRouter]:
-    runs.clear()
-    Staff.may_end = asyncio.Event()
-    Staff.may_end.set()
-    twice = APIRouter()
-    for prefix in ("/first", "/{second}"):
-        twice.include_router(included, prefix=prefix)
-    return (router, twice)
-
-
-@pytest.mark.parametrize(
-    ("full", "public"),
-    [
-        ("/two/admin/staff", "/two/staff"),
-        ("/two/me/payslip", "/two/me/card"),
-        ("/two/fixed/full", "/two/fixed/public"),
-    ],
+from tests.cache.asked import (
+    BYPASS,
+    RELOAD,
+    Ask,
+    cached_routes,
+    cached_urls,
+    outcome,
+    said,
+    whole,
 )
-@pytest.mark.parametrize("first", ["full", "public"])
-async def test_each_route_answers_by_its_own_model(
-    client: httpx.AsyncClient, user: Person, full: str, public: str, first: str
+from tests.people import MakeKey, Person
+
+# The path, the namespace, and the key builder that says who shares an answer.
+ROUTES = {
+    "/users/me": ("user", "user_scoped_key_builder"),
+    "/users/": ("users", "users_list_key_builder"),
+    "/users/search": ("users:list", "default_key_builder"),
+    "/users/keys": ("apikeys", "api_keys_list_key_builder"),
+    "/users/keys/{key_id}": ("apikeys", "api_key_single_key_builder"),
+    "/users/keys/by-user/{user_id}": ("apikeys", "api_keys_list_key_builder"),
+    "/users/keys/by-user/{user_id}/{key_id}": (
+        "apikeys",
+        "api_key_single_key_builder",
+    ),
+}
+
+
+def test_the_routes_of_the_table_are_cached_as_it_says(app: FastAPI) -> None:
+    found = {
+        path: (policy.namespace, policy.key_builder_name)
+        for path, policy in cached_routes(app).items()
+    }
+    assert {path: found.get(path) for path in ROUTES} == ROUTES
+
+
+async def test_a_hit_is_the_answer_of_its_miss(
+    app: FastAPI, ask: Ask, admin: Person
 ) -> None:
-    order = [(full, ANN), (public, PUBLIC)]
-    if first == "public":
-        order.reverse()
-    for expected in ("MISS", "HIT", "HIT"):
-        for path, body in order:
-            answer = await client.get(path, headers=user.headers)
-            assert (answer.json(), outcome(answer)) == (body, expected)
+    for url in cached_urls(app):
+        miss, hit = [await ask(url, admin.headers) for _ in range(2)]
+        assert miss.status_code == 200, (url, miss.text)
+        assert (outcome(miss), outcome(hit)) == ("MISS", "HIT"), url
+        assert whole(hit) == whole(miss), url
 
 
-async def test_nobody_waits_for_the_run_of_another_route(
-    client: httpx.AsyncClient,
+async def test_a_hit_says_what_the_route_says_without_a_cache(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
 ) -> None:
-    Staff.may_end.clear()
-    paths = ["/two/admin/staff", "/two/staff"] * 5
-    tasks = [asyncio.create_task(client.get(path)) for path in paths]
-    async with asyncio.timeout(30):
-        while runs["staff"] < 2:  # noqa: ASYNC110 - two handlers, no single event
-            await asyncio.sleep(0)
-        Staff.may_end.set()
-        answers = await asyncio.gather(*tasks)
-    assert [answer.json() for answer in answers] == [ANN, PUBLIC] * 5
-    assert runs["staff"] == 2
+    for url, hit in stored.items():
+        past = await ask(url, admin.headers, BYPASS)
+        assert outcome(past) is None, url
+        assert said(hit) == said(past), url
 
 
-async def test_a_router_that_is_included_twice_has_two_of_each_route(
-    client: httpx.AsyncClient,
+async def test_no_answer_is_given_to_who_would_not_get_it_without_a_cache(
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    user: Person,
+    other: Person,
+    admin: Person,
+    make_key: MakeKey,
 ) -> None:
-    for _ in range(2):
-        assert (await client.get("/first/number")).json() == 1
-        assert (await client.get("/other/number")).json() == 2
+    unable = await make_key(admin, "profile:write")
+    for url in stored:
+        for caller in ({}, user.headers, other.headers, await make_key(user), unable):
+            expected = await ask(url, caller, BYPASS)
+            for _ in range(3):
+                given = await ask(url, caller)
+                assert said(given) == said(expected), (url, caller)
+                if given.status_code >= 400:
+                    assert outcome(given) != "HIT", (url, caller)
 
 
-@pytest.fixture
-def mounted(app: FastAPI) -> None:
-    """Mount two applications that show less, and more, of one function."""
-    for path, model in (("/less", Public), ("/more", Full)):
-        inner = FastAPI()
-        inner.get("/fixed", response_model=model)(fixed)
-        inner.include_router(included, prefix="/first")
-        app.mount(path, inner)
+async def test_what_a_client_has_already_is_not_sent_again(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
+) -> None:
+    for url, hit in stored.items():
+        condition = {"If-None-Match": hit.headers["etag"]}
+        for how in ({}, RELOAD):
+            answer = await ask(url, admin.headers, condition | how)
+            assert (answer.status_code, answer.content) == (304, b""), url
+            assert answer.headers["etag"] == hit.headers["etag"], url
+        answer = await ask(url, admin.headers, {"If-None-Match": '"another"'})
+        assert whole(answer) == whole(hit), url
 
 
-@pytest.mark.usefixtures("mounted")
-async def test_a_mounted_application_has_its_own(client: httpx.AsyncClient) -> None:
-    for expected in ("MISS", "HIT", "HIT"):
-        for path, body in (
-            ("/two/fixed/full", ANN),
-            ("/less/fixed", PUBLIC),
-            ("/more/fixed", ANN),
-        ):
-            answer = await client.get(path)
-            assert (answer.json(), outcome(answer)) == (body, expected)
-    paths = ("/first/number", "/less/first/number", "/more/first/number")
-    assert [(await client.get(path)).json() for path in paths] == [1, 2, 3]
+async def test_head_is_answered_from_what_get_has_stored(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
+) -> None:
+    for url, hit in stored.items():
+        head = await ask(url, admin.headers, method="HEAD")
+        assert (outcome(head), head.content) == ("HIT", b""), url
+        assert whole(head)[:2] == whole(hit)[:2], url
+        refused = await ask(url, {}, method="HEAD")
+        without = await ask(url, {})
+        assert refused.status_code == without.status_code, url
+
+
+async def test_browsers_and_proxies_share_nothing_of_it(
+    stored: dict[str, httpx.Response],
+) -> None:
+    for url, hit in stored.items():
+        assert "public" not in hit.headers["cache-control"], url
+        varies = hit.headers["vary"].lower()
+        assert {"authorization", "x-api-key"} <= set(varies.split(", ")), url
+
+
+async def test_a_client_can_ask_for_a_fresh_answer(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
+) -> None:
+    for url, hit in stored.items():
+        fresh = await ask(url, admin.headers, RELOAD)
+        assert outcome(fresh) == "MISS", url
+        assert whole(fresh) == whole(hit), url
+        again = await ask(url, admin.headers)
+        assert outcome(again) == "HIT", url
+
+
+async def test_what_is_refused_or_not_found_is_not_stored(
+    client: httpx.AsyncClient, admin: Person, user: Person
+) -> None:
+    for url, caller, status in (
+        ("/users/keys/999999999", admin.headers, 404),
+        ("/users/", user.headers, 403),
+        ("/users/?page=none", admin.headers, 422),
+        ("/users/me", {}, 401),
+    ):
+        for _ in range(3):
+            answer = await client.get(url, headers=caller)
+            assert answer.status_code == status
+            assert outcome(answer) != "HIT", url
+
+
+async def test_other_parameters_are_another_answer(
+    client: httpx.AsyncClient, admin: Person, user: Person
+) -> None:
+    pages = [f"/users/?page={page}&size=1" for page in (1, 2)]
+    found = [await client.get(url, headers=admin.headers) for url in pages * 2]
+    assert [outcome(answer) for answer in found] == ["MISS", "MISS", "HIT", "HIT"]
+    ids = [answer.json()["items"][0]["id"] for answer in found]
+    assert sorted(ids[:2]) == sorted([admin.id, user.id])
+    assert ids[:2] == ids[2:]

@@ -1,0 +1,216 @@
+"""Who asks after a change was acknowledged is never answered with older data."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import delete, insert, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import Database
+from app.models import ApiKey, User
+from tests.cache.asked import BYPASS, Ask, outcome, said
+from tests.cache.test_routes import ROUTES
+from tests.people import PASSWORD, Person
+
+ME, USERS = "/users/me", "/users/"
+USER = f"{USERS}?user_id={{user_id}}"
+SEARCH = "/users/search?field=email&term=person"
+MY_KEYS, MY_KEY = "/users/keys", "/users/keys/{key_id}"
+HIS_KEYS = "/users/keys/by-user/{user_id}"
+HIS_KEY = f"{HIS_KEYS}/{{key_id}}"
+KEYS, KEY = {MY_KEYS, HIS_KEYS}, {MY_KEY, HIS_KEY}
+
+NAMES = {"first_name": "Per", "last_name": "Person"}
+PROFILE = {"email": "new-person@example.com", **NAMES}
+LOGIN = {"email": "one-more-person@example.com", "password": PASSWORD}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A request after which the admin is told something else under `shown_by`."""
+
+    request: str
+    shown_by: set[str]
+    body: Any = None
+
+    def __str__(self) -> str:
+        return self.request
+
+
+CHANGES = [
+    Change("POST /register/", {USERS, SEARCH}, LOGIN | NAMES),
+    Change("PUT /users/{user_id}", {ME, USER, USERS, SEARCH}, PROFILE),
+    Change("PUT /users/{other_id}", {USERS, SEARCH}, PROFILE),
+    Change("POST /users/{other_id}/ban", {USERS, SEARCH}),
+    Change("POST /users/{other_id}/make-admin", {USERS, SEARCH}),
+    Change("DELETE /users/{other_id}", {USERS, SEARCH}),
+    Change("POST /users/keys", KEYS, {"name": "new"}),
+    Change(f"PATCH {MY_KEY}", KEYS | KEY, {"name": "renamed"}),
+    Change(f"DELETE {MY_KEY}", KEYS | KEY),
+    Change(f"POST {HIS_KEYS}", KEYS, {"name": "new"}),
+    Change(f"PATCH {HIS_KEY}", KEYS | KEY, {"active": False}),
+    Change(f"DELETE {HIS_KEY}", KEYS | KEY),
+]
+
+
+def test_there_is_a_change_for_each_route() -> None:
+    shown = {url.partition("?")[0] for change in CHANGES for url in change.shown_by}
+    assert shown == set(ROUTES)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+async def test_each_route_shows_a_change_at_once(
+    change: Change,
+    client: httpx.AsyncClient,
+    values: dict[str, Any],
+    other: Person,
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    admin: Person,
+) -> None:
+    method, _, url = change.request.partition(" ")
+    url = url.format_map(values | {"other_id": other.id})
+    written = await client.request(method, url, json=change.body, headers=admin.headers)
+    assert written.is_success, written.text
+
+    await _assert_fresh(stored, ask, admin)
+    for url in change.shown_by:
+        assert said(await ask(url, admin.headers)) != said(stored[url]), url
+
+
+async def _assert_fresh(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
+) -> None:
+    """Assert that each route, your own too, says what it says without a cache."""
+    for url in stored:
+        expected = said(await ask(url, admin.headers, BYPASS))
+        for _ in range(2):
+            assert said(await ask(url, admin.headers)) == expected, url
+
+
+Write = Callable[[AsyncSession, int], Awaitable[None]]
+
+
+async def by_an_object(session: AsyncSession, user_id: int) -> None:
+    (await session.get_one(User, user_id)).first_name = "Written"
+
+
+async def by_an_update(session: AsyncSession, user_id: int) -> None:
+    await session.execute(
+        update(User).where(User.id == user_id).values(first_name="Written")
+    )
+
+
+async def by_a_flush_and_another_change(session: AsyncSession, user_id: int) -> None:
+    user = await session.get_one(User, user_id)
+    user.first_name = "Flushed"
+    await session.flush()
+    user.first_name = "Written"
+
+
+async def by_a_savepoint(session: AsyncSession, user_id: int) -> None:
+    async with session.begin_nested():
+        await by_an_object(session, user_id)
+
+
+WRITES = [
+    by_an_object,
+    by_an_update,
+    by_a_flush_and_another_change,
+    by_a_savepoint,
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_commit_of_any_session_is_seen_at_once(
+    write: Write,
+    database: Database,
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    admin: Person,
+) -> None:
+    async with database.session() as session:
+        await write(session, admin.id)
+
+    for url in (ME, USER, USERS, SEARCH):
+        answer = await ask(url, admin.headers)
+        assert outcome(answer) == "MISS", url
+        assert "Written" in answer.text, url
+    await _assert_fresh(stored, ask, admin)
+
+
+async def test_rows_that_are_added_and_deleted_in_bulk_are_seen_at_once(
+    database: Database,
+    values: dict[str, Any],
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    admin: Person,
+) -> None:
+    row = {"user_id": admin.id, "key_hash": "x", "scopes": []}
+    rows = [row | {"name": f"bulk{n}", "prefix": f"bulk{n}"} for n in range(3)]
+    async with database.session() as session:
+        await session.execute(insert(ApiKey), rows)
+    assert len((await ask(MY_KEYS, admin.headers)).json()) == 4
+
+    async with database.session() as session:
+        await session.execute(delete(ApiKey).where(ApiKey.id != values["key_id"]))
+    assert said(await ask(MY_KEYS, admin.headers)) == said(stored[MY_KEYS])
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_rollback_leaves_every_answer_stored(
+    write: Write,
+    database: Database,
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    admin: Person,
+) -> None:
+    async with database.session() as session:
+        await write(session, admin.id)
+        await session.flush()
+        await session.rollback()
+
+    await _assert_stored(stored, ask, admin)
+
+
+async def test_a_request_that_is_refused_leaves_every_answer_stored(
+    client: httpx.AsyncClient,
+    other: Person,
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    admin: Person,
+) -> None:
+    taken = {"email": other.email, **NAMES}
+    url = f"/users/{admin.id}"
+    refused = await client.put(url, json=taken, headers=admin.headers)
+    assert refused.status_code == 409
+
+    await _assert_stored(stored, ask, admin)
+
+
+async def test_a_change_leaves_what_it_does_not_touch_stored(
+    client: httpx.AsyncClient,
+    stored: dict[str, httpx.Response],
+    ask: Ask,
+    user: Person,
+    admin: Person,
+) -> None:
+    """The list of users shows the user's new name; the admin's own data is the same."""
+    url = f"/users/{user.id}"
+    written = await client.put(url, json=PROFILE, headers=user.headers)
+    assert written.is_success
+
+    kept = [ME, USER, *KEYS, *KEY]
+    await _assert_stored({url: stored[url] for url in kept}, ask, admin)
+
+
+async def _assert_stored(
+    stored: dict[str, httpx.Response], ask: Ask, admin: Person
+) -> None:
+    for url, before in stored.items():
+        after = await ask(url, admin.headers)
+        assert outcome(after) == "HIT", url
+        assert said(after) == said(before), url

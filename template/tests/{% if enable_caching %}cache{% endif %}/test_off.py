@@ -1,0 +1,60 @@
+"""CACHE_ENABLED=false: the same service, without a trace of the cache."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from app.cache import cached
+from app.config import Settings
+from tests.environment import settings_from
+from tests.people import Headers, Person
+
+OF_THE_CACHE = {"age", "cache-control", "cache-status", "etag", "x-fastapi-cache"}
+
+
+async def without_a_cache(requests: list[tuple[str, Headers]]) -> dict[str, Any]:
+    """Return what a process answers, and which modules it has imported."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "tests.cache.off"],
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def test_the_answers_are_the_same_and_nothing_of_the_cache_is_imported(
+    stored: dict[str, httpx.Response],
+    values: dict[str, Any],
+    admin: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests = [(url.format_map(values), admin.headers) for url in stored]
+    monkeypatch.setenv("CACHE_ENABLED", "false")
+    found = await without_a_cache(requests)
+
+    assert len(found["answers"]) == 2 * len(stored)
+    for given, expected in zip(found["answers"], [*stored.values()] * 2, strict=True):
+        status, text, headers = given
+        assert (status, text) == (expected.status_code, expected.text)
+        assert headers["content-type"] == expected.headers["content-type"]
+        assert not OF_THE_CACHE & headers.keys()
+    assert "fastapi_cache" not in found["imported"]
+
+
+def test_the_decorator_returns_the_function_itself(settings: Settings) -> None:
+    def function() -> int:
+        return 1
+
+    with settings_from(CACHE_ENABLED="false"):
+        assert cached(namespace="numbers")(function) is function
+    assert cached(namespace="numbers")(function) is not function

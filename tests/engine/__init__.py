@@ -1,0 +1,1 @@
+"""The response cache, over each of its storages."""

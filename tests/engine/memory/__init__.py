@@ -1,0 +1,1 @@
+"""The cache in the memory of the only process."""

@@ -1,0 +1,3 @@
+from tests.engine.redis.forwarder import forwarder
+
+__all__ = ["forwarder"]

@@ -1,0 +1,18 @@
+from app.cache.engine.redis.failover import Failover
+from app.config import Settings
+
+PATIENCE = 5  # seconds: a machine that is busy with tests is not a broken Redis
+
+
+async def open_store(settings: Settings) -> Failover:
+    failover = Failover(settings.model_copy(update={"cache_timeout": PATIENCE}))
+    await failover.open()
+    assert not failover.fallback
+    return failover
+
+
+async def contents(store: Failover) -> bytes:
+    redis = store._redis
+    keys = [key async for key, _ in redis.survey("")]
+    values = await redis.get_many(keys)
+    return b"\n".join([*(key.encode() for key in keys), *(v or b"" for v in values)])

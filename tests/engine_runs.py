@@ -1,0 +1,135 @@
+"""Runs the tests of the cache's engine, `tests/engine/`, in rendered services."""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import copier
+
+from harness import ROOT, Answers, Project, clean_environment, take_snapshot
+
+ENGINE = ROOT / "tests" / "engine"
+KEPT = ROOT / ".cache" / "engine"  # the services that the command renders
+
+# What the tests import and a service has no use for.
+TOOLS = ("hypothesis>=6.160", "pytest-xdist>=3.8")
+
+COMMAND = ("pytest", "-q")
+# A file's tests may share a server, so they stay in one process, which has its own.
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
+
+# The names in tests/engine that are only about one answer.
+ABOUT = {
+    "memory": ("memory",),
+    "redis": ("redis", "*redis.py"),
+    "postgresql": ("postgresql",),
+    "sqlite": ("sqlite",),
+}
+
+HELP = """
+The services are kept in .cache/engine/, and rendered again when the template has
+changed. All options of pytest may follow.
+
+examples:
+  uv run python tests/engine_runs.py memory sqlite
+  uv run python tests/engine_runs.py redis sqlite tests/engine/test_fresh.py -k stale
+  uv run python tests/engine_runs.py redis postgresql -n 2 --dist loadfile
+"""
+
+
+def add_engine_tests(project: Project) -> None:
+    """Copy those that concern the project's variant to where its own tests are."""
+    chosen = {project.answers["cache_backend"], project.answers["database"]}
+    others = [name for about in ABOUT.keys() - chosen for name in ABOUT[about]]
+    ignored = shutil.ignore_patterns("__pycache__", *others)
+    target = project.path / "tests" / "engine"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ENGINE, target, ignore=ignored)
+
+
+def install(project: Project) -> None:
+    """Make the project's environment, with what its own tests and these need."""
+    project.run("uv", "sync", "--quiet", "--inexact")
+    python = project.path / ".venv/bin/python"
+    project.run("uv", "pip", "install", "--quiet", "--python", python, *TOOLS)
+
+
+def kept_service(answers: Answers) -> Project:
+    """Return the service with these answers that is kept from run to run."""
+    folder = KEPT / "-".join(answers.values())
+    project = Project(folder, answers)
+    rendered = folder / ".venv" / "template"
+    if not rendered.exists() or rendered.read_text() != _digest():
+        _render(project)
+        install(project)
+        rendered.write_text(_digest())
+    add_engine_tests(project)
+    return project
+
+
+def _render(project: Project) -> None:
+    """Render into the folder; nothing but its environment is left of an older one."""
+    project.path.mkdir(parents=True, exist_ok=True)
+    for path in project.path.iterdir():
+        if path.name in {".venv", "uv.lock"}:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    snapshot = KEPT / "template"
+    shutil.rmtree(snapshot, ignore_errors=True)
+    copier.run_copy(
+        str(take_snapshot(snapshot)),
+        project.path,
+        data=project.answers,
+        defaults=True,
+        quiet=True,
+        settings=copier.Settings(),
+    )
+
+
+def _digest() -> str:
+    total = hashlib.sha256()
+    for path in _sources():
+        total.update(f"{path}\0".encode() + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    """The files that a render is made of."""
+    yield ROOT / "copier.yml"
+    for folder in ("includes", "template"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="engine_runs.py",
+        description=__doc__,
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cache", choices=["memory", "redis"])
+    parser.add_argument("database", choices=["sqlite", "postgresql"])
+    options, others = parser.parse_known_args(arguments)
+    project = kept_service(
+        {"cache_backend": options.cache, "database": options.database}
+    )
+    named = any(argument.startswith("tests/") for argument in others)
+    where = () if named else ("tests/engine",)
+    command = [project.path / ".venv/bin/pytest", *COMMAND[1:], *where, *others]
+    environment = clean_environment()
+    return subprocess.run(
+        command, cwd=project.path, env=environment, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
