@@ -140,9 +140,9 @@ def test_code_around_the_cache_is_the_same_in_all_variants(template: Template) -
             if name.startswith(SHARED):
                 assert first.get(name) == other.get(name), name
             elif name.startswith("app/commands/"):
-                # `api-admin cache` is a file that is there or not.
+                # `api-admin cache` is a folder that is there or not.
                 both = name in first and name in other
-                assert both or name == "app/commands/cache.py", name
+                assert both or name.startswith("app/commands/cache/"), name
                 assert not both or first[name] == other[name], name
 
 
@@ -152,6 +152,17 @@ def test_cache_offers_the_same_names_in_all_variants(template: Template) -> None
         module = template.render(**as_answers(row)).text("app/cache/__init__.py")
         offered.add(re.findall(r"^__all__ = \[\n(.*?)^\]", module, re.M | re.S)[0])
     assert len(offered) == 1
+
+
+def test_a_service_s_tests_know_what_the_cache_offers_and_no_more(
+    project: Project,
+) -> None:
+    """So the inside of the cache may change without a conflict in what tests it."""
+    for name in project.files():
+        if name.startswith("tests/"):
+            inside = re.search(r"app\.cache\.[a-z]\w*", project.text(name))
+            offered = {"app.cache.check_workers"}
+            assert not inside or inside[0] in offered, f"{name}: {inside}"
 
 
 def test_two_renders_differ_only_in_their_secrets(template: Template) -> None:

@@ -35,11 +35,6 @@ NAMES = {
 COSTLY = ["redis", "memory", "none"]
 BY_COST = sorted(VARIANTS, key=lambda row: COSTLY.index(row["cache"]))
 
-
-CACHED_ON_SQLITE = [
-    row for row in BY_COST if row["database"] == "sqlite" and row["cache"] != "none"
-]
-
 OWN_TESTS = ["pytest", "-q", "-p", "no:cacheprovider"]
 
 # What asks the database for no more than whether it is there.
@@ -54,31 +49,8 @@ SAME_ON_ANY_DATABASE = [
     "commands/test_cache_in_redis.py",
     "commands/test_commands.py",
     "commands/test_env.py",
-    "commands/test_measure.py",
     "commands/test_routes.py",
     "commands/test_serve.py",
-    "cache/test_bounded.py",
-    "cache/test_cluster.py",
-    "cache/test_counts.py",
-    "cache/test_disturbed.py",
-    "cache/test_failover.py",
-    "cache/test_head.py",
-    "cache/test_http.py",
-    "cache/test_identical.py",
-    "cache/test_lost_data.py",
-    "cache/test_namespaces.py",
-    "cache/test_private.py",
-    "cache/test_redis.py",
-    "cache/test_refusing_redis.py",
-    "cache/test_routes.py",
-    "cache/test_safe.py",
-    "cache/test_seam.py",
-    "cache/test_shortcut.py",
-    "cache/test_single_flight.py",
-    "cache/test_specified.py",
-    "cache/test_types.py",
-    "cache/test_values.py",
-    "cache/test_workers.py",
 ]
 
 
@@ -93,12 +65,6 @@ def service(template: Template, row: Row) -> Project:
     project = template.copy(**as_answers(row), **NAMES)
     project.sync()
     return project
-
-
-@pytest.fixture(scope="session")
-def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Most of what mypy looks at is the same in all variants."""
-    return tmp_path_factory.mktemp("mypy")
 
 
 @pytest.fixture
@@ -136,39 +102,17 @@ def test_migrations_go_up_and_down_and_match_the_models(
 
 
 def test_own_tests_pass(service: Project) -> None:
-    """All of them on SQLite; on PostgreSQL those that ask the database for something.
-
-    Of the variants with a cache, one runs them on each of fastapi-cache2's backends.
-    """
+    """All on SQLite; on PostgreSQL those that ask the database for something."""
     command = OWN_TESTS
     if service.answers["database"] == "postgresql":
         others = [f"--ignore=tests/{name}" for name in SAME_ON_ANY_DATABASE]
-        command = [*command, *others, "-k", "not stock"]
-    elif service.answers.get("cache_backend") == "redis":
-        command = [*command, "-k", "not stock or stock_redis"]
+        command = [*command, *others]
     service.run(*command)
 
 
 @pytest.mark.nightly
 def test_all_own_tests_pass(service: Project) -> None:
     service.run(*OWN_TESTS)
-
-
-@pytest.mark.parametrize("row", CACHED_ON_SQLITE, indirect=True, ids=row_id)
-def test_promises_of_the_cache_hold_at_their_full_numbers(
-    service: Project, row: Row
-) -> None:
-    """2,000 interleavings, a million keys, 200 rounds of two workers.
-
-    The service's own tests do the same with smaller numbers.
-    """
-    redis = row["cache"] == "redis"
-    what = "(fresh or test_redis) and redis" if redis else "fresh or bounded"
-    service.run(
-        *("pytest", "-q", "-p", "no:cacheprovider", "tests/cache"),
-        *("-k", f"({what}) and not stock"),
-        HYPOTHESIS_PROFILE="thorough",
-    )
 
 
 def test_env_has_every_setting_and_no_other(service: Project) -> None:
