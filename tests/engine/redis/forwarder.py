@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ class Forwarder:
     def __init__(self) -> None:
         self.target = 0
         self.stuck = asyncio.Event()
+        self.damage: Callable[[bytes], bytes] = bytes  # of what the server replies
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._tls: ssl.SSLContext | None = None
@@ -80,6 +81,8 @@ class Forwarder:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                if replies:
+                    data = self.damage(data)
                 if replies and not self._flowing.is_set():
                     half = len(data) // 2
                     writer.write(data[:half])

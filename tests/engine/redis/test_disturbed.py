@@ -55,6 +55,28 @@ async def test_a_client_that_goes_in_the_middle_of_a_reply_leaves_others_their_o
         assert (await shelf.health())["detail"]["openings"] == 0
 
 
+async def test_a_reply_of_the_wrong_kind_ends_its_connection_and_no_request(
+    database_url: str,
+    valkey: Valkey,
+    shelf: Shelf,
+    forwarder: Forwarder,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await forwarder.lead_to(valkey.port)
+    async with shelf.served(database_url, forwarder.url):
+        assert await shelf.read() == (1, MISS)
+        # A number in front of every array: that is no answer to an MGET.
+        forwarder.damage = lambda data: data.replace(b"*", b":1\r\n*", 1)
+        assert (await shelf.read())[0] == 1
+        assert await shelf.write() == (await shelf.read())[0]
+        forwarder.damage = bytes
+        await shelf.until("ok")
+        await shelf.read()
+        assert await shelf.read() == (2, "fastapi; hit")
+    assert "Traceback" not in caplog.text
+    assert not [r for r in caplog.records if r.exc_info]
+
+
 async def test_a_pool_of_one_connection_is_enough_for_everybody(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:

@@ -143,12 +143,12 @@ class Line:
                 commands.append(("MGET", *names))
             try:
                 replies = await self._carry(commands)
+                values = replies.pop() if names else []
+                failed = isinstance(values, Exception)
+                found = {} if failed else dict(zip(names, values, strict=True))
             except Exception as error:  # a garbled reply ends in any of them
                 await self._give_up(error, jobs)
                 continue
-            values = replies.pop() if names else []
-            failed = isinstance(values, Exception)
-            found = {} if failed else dict(zip(names, values, strict=True))
             answers = iter(replies)
             for job in jobs:
                 got = [next(answers) for _ in job.commands]
