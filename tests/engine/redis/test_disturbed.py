@@ -67,7 +67,8 @@ async def test_a_reply_of_the_wrong_kind_ends_its_connection_and_no_request(
         assert await shelf.read() == (1, MISS)
         # A number in front of every array: that is no answer to an MGET.
         forwarder.damage = lambda data: data.replace(b"*", b":1\r\n*", 1)
-        assert (await shelf.read())[0] == 1
+        async with asyncio.timeout(30):
+            assert (await shelf.read())[0] == 1
         assert await shelf.write() == (await shelf.read())[0]
         forwarder.damage = bytes
         await shelf.until("ok")
