@@ -60,8 +60,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         check_streams(app)
-        await require_ready(database)
-        async with cache_lifespan(app, app.state.settings), last_use_recorder(app):
+        revision = await require_ready(database)
+        async with (
+            cache_lifespan(app, app.state.settings, revision),
+            last_use_recorder(app),
+        ):
             yield
     finally:
         await database.dispose()

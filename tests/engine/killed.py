@@ -8,9 +8,11 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy import event, update
+from sqlalchemy import update
+from sqlalchemy.engine.default import DefaultDialect
 
 from app.config import get_settings
 from app.database import Database
@@ -20,40 +22,52 @@ from tests.asgi import lifespan
 
 
 def main(writer: str, moment: str, ids: list[int]) -> None:
+    _probe(moment)
     app = create_app() if writer == "service" else None
     for user_id in ids:
         pid = os.fork()
         if pid == 0:
-            asyncio.run(_write(app, moment, user_id))
+            asyncio.run(_write(app, user_id))
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status), f"the writer of {user_id} was not killed"
         print(user_id, flush=True)
 
 
-async def _write(app: FastAPI | None, moment: str, user_id: int) -> None:
+async def _write(app: FastAPI | None, user_id: int) -> None:
     if app is None:
-        await _rename(Database(get_settings()), moment, user_id)
+        await _rename(Database(get_settings()), user_id)
         return
     async with lifespan(app):
-        await _rename(app.state.database, moment, user_id)
+        await _rename(app.state.database, user_id)
 
 
-async def _rename(database: Database, moment: str, user_id: int) -> None:
+async def _rename(database: Database, user_id: int) -> None:
     async with database.session() as session:
         await session.execute(
             update(User).where(User.id == user_id).values(first_name="Renamed")
         )
-        sync = session.sync_session
-        if moment == "before":
-            event.listen(sync.connection(), "commit", _die)
-        else:
-            # Before the listener of the cache, which invalidates.
-            event.listen(type(sync), "after_commit", _die, insert=True)
+        _armed.append(True)
 
 
-def _die(_: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+_armed: list[bool] = []
+
+
+def _probe(moment: str) -> None:
+    """Have the process die between its fence and its COMMIT, or right after that.
+
+    The cache stands around the dialect's `do_commit`, so this has to be inside of it.
+    """
+    original: Any = DefaultDialect.do_commit
+
+    def do_commit(self: DefaultDialect, connection: Any) -> None:
+        if _armed and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, connection)
+        if _armed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

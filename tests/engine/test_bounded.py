@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -20,9 +21,12 @@ from app.cache.engine import memory
 from app.cache.engine.exchange import running
 from app.cache.engine.memory import Memory
 from app.config import Settings
-from tests.engine.each import THOROUGH
+from tests.engine.answers import contents
+from tests.engine.conftest import Serve
+from tests.engine.each import THOROUGH, on_any_storage
 
 KEYS = 1_000_000 if THOROUGH else 12_000
+SEARCHES = 60_000 if THOROUGH else 300
 LIMIT = 4_000_000  # bytes
 
 router = APIRouter(prefix="/bounded")
@@ -119,6 +123,34 @@ async def test_nothing_is_left_of_a_request_but_its_entry(
         gc.collect()
         counts.append(sum(1 for found in gc.get_objects() if _is_ours(found)))
     assert counts[1] - counts[0] < 20
+
+
+searches = APIRouter(prefix="/searches")
+
+
+def _key(_: Any, namespace: str, *, kwargs: dict[str, Any], **__: Any) -> str:
+    return f"{namespace}:search:{kwargs['text']}"
+
+
+@searches.get("/{text}")
+@cached(namespace="searches", key_builder=_key, expire=1)
+async def search(text: str) -> str:
+    return text
+
+
+@on_any_storage
+async def test_nothing_is_left_of_searches_after_their_time(
+    storage: str, serve: Serve
+) -> None:
+    """Neither an entry nor a version: both have the search in their places."""
+    client = await serve(searches)
+    for number in range(SEARCHES):
+        assert (await client.get(f"/searches/{number}")).status_code == 200
+    last = f"search:{SEARCHES - 1}".encode()
+    assert (await contents(storage)).count(last) >= 2
+    async with asyncio.timeout(10):
+        while b"search:" in await contents(storage):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 def _is_ours(found: object) -> bool:

@@ -28,7 +28,7 @@ def everything_of(person: Person) -> set[str]:
 
 def profile_of(person: Person) -> set[str]:
     """Return what a change of the user's row touches."""
-    of_user = {"user:{}", "users:{}:single", "principal:{}"}
+    of_user = {"user:{}", "users:{}:single", "principal:{}", "apikeys:{}"}
     return {"users:list"} | {name.format(person.id) for name in of_user}
 
 
@@ -125,7 +125,11 @@ RENAMES_OF_ANYBODY: list[Change] = [
 
 def profiles(user: Person, other: Person) -> set[str]:
     """Return what a change of the row of any user touches."""
-    return profile_of(user) | profile_of(other) | {f"user:{user.id}0"}
+    return (
+        profile_of(user)
+        | profile_of(other)
+        | {f"user:{user.id}0", f"apikeys:{user.id}0"}
+    )
 
 
 @pytest.mark.parametrize("rename", RENAMES)

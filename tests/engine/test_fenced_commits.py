@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,9 +46,23 @@ async def entries(user: Person, other: Person, make_key: MakeKey) -> Entries:
 
 
 async def at_commit(session: AsyncSession, what: Callable[[], Any]) -> None:
-    """Do something when everything is ready for the COMMIT, but before it."""
-    connection = (await session.connection()).sync_connection
-    event.listen(connection, "commit", lambda _: what())
+    """Do something when everything is ready for the COMMIT, but before it.
+
+    The cache stands around the dialect's `do_commit`, so this has to be inside of it.
+    """
+    waiting: list[Callable[[], Any]] = session.info.setdefault("at_commit", [])
+    waiting.append(what)
+    if len(waiting) == 1:
+        dialect: Any = session.get_bind().dialect
+        watched = dialect.do_commit
+
+        def commit(connection: object) -> None:
+            dialect.do_commit = watched
+            for each in waiting:
+                each()
+            watched.args[0](connection)
+
+        dialect.do_commit = partial(watched.func, commit)
 
 
 async def closed(entries: Entries) -> set[str]:
@@ -150,9 +165,10 @@ async def test_a_commit_that_fails_opens_what_it_closed(
 ) -> None:
     async with database.sessions() as session:
         await rename_by_id(session, user, user)
-        dialect = session.sync_session.get_bind().dialect
+        dialect: Any = session.sync_session.get_bind().dialect
         with monkeypatch.context() as patch:
-            patch.setattr(dialect, "do_commit", fail)
+            failing = partial(dialect.do_commit.func, fail)
+            patch.setattr(dialect, "do_commit", failing)
             with pytest.raises(Failed):
                 await session.commit()
     # It may have been carried out, so it is invalidated.

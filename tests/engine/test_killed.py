@@ -16,7 +16,7 @@ from sqlalchemy import select
 from app.cache import cached
 from app.cache.engine.entry import version_place
 from app.cache.engine.exchange import running
-from app.cache.engine.memory import EPOCH_FILE, Memory, OtherMemory
+from app.cache.engine.memory import Memory, OtherMemory, epoch_file
 from app.cache.engine.store import CLOSED, Store
 from app.config import Settings
 from app.database import Database
@@ -35,11 +35,11 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def _short_fence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _short_fence(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
     monkeypatch.setenv("CACHE_FENCE_TTL", str(FENCE_TTL))
     monkeypatch.setenv("CACHE_TIMEOUT", "5")  # the machine is busy, not the server
     yield
-    EPOCH_FILE.unlink(missing_ok=True)
+    epoch_file(database_url).unlink(missing_ok=True)
 
 
 class Names:
@@ -148,7 +148,11 @@ async def test_another_writers_end_does_not_open_what_it_closed(
 ) -> None:
     store: Store = running[-1].store
     if isinstance(store, Memory):
-        store = OtherMemory(settings.cache_max_bytes, settings.cache_max_entries)
+        store = OtherMemory(
+            settings.cache_max_bytes,
+            settings.cache_max_entries,
+            epoch_file(settings.database_url),
+        )
     version = version_place(running[-1].prefix, f"user:{ids[0]}")
     await store.fence([version], b"other", 30)
     async for _ in killed(writer, "after", ids[:1]):

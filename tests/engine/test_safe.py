@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 import app as service
 from app.cache import cached, invalidate_namespace
-from app.cache.engine.cache import Cache, Reading
+from app.cache.engine.cache import Cache, Reading, TablesRead
 from app.cache.engine.entry import Entry, seal, unseal, version_place
 from app.cache.engine.exchange import running
 from app.config import Settings
@@ -292,7 +292,8 @@ async def test_an_entry_with_no_version_of_a_namespace_above_it_is_never_stored(
         assert {"", "safe", f"safe:{name}"} <= set(entry.versions)
         assert all(entry.versions.values())
         key = f"safe:{name}"
-        found = await places.cache.lookup(key, places.of(name), Reading())
+        read = TablesRead()
+        found = await places.cache.lookup(key, places.of(name), Reading(), read, 60)
         assert found.entry == entry
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.cache import watch_commits
 from app.config.settings import Settings
+from app.database.base import Base
 from app.errors import StartupError
 
 
@@ -31,17 +32,18 @@ class Database:
         self.engine = _create_engine(
             self.url, pool_size=settings.database_pool_size, max_overflow=0
         )
+        watch_commits(self.engine, Base.metadata, settings)
         self._writer = self.engine
         if self.url.get_backend_name() == "sqlite":
             # SQLite has one writer at a time. Ours queue for one connection, in order;
             # a transaction that read first and wrote later would fail instead, when
             # another one wrote between.
             writer = _create_engine(self.url, pool_size=1, max_overflow=0)
+            watch_commits(writer, Base.metadata, settings)
             self._writer = writer.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, expire_on_commit=False
         )
-        watch_commits(self.sessions, settings)
 
     @asynccontextmanager
     async def session(self, *, writes: bool = True) -> AsyncIterator[AsyncSession]:

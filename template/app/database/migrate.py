@@ -122,7 +122,7 @@ def alembic_config(settings: Settings) -> Config:
     project = MIGRATIONS.parents[1] / "pyproject.toml"
     config = Config(toml_file=project, stdout=io.StringIO())
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["database_url"] = settings.database_url
+    config.attributes["settings"] = settings
     return config
 
 

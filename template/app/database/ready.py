@@ -22,8 +22,11 @@ from app.logs import DATABASE
 PATIENCE = 10.0
 
 
-async def require_ready(database: Database) -> None:
-    """Raise StartupError when the database is missing, read-only, silent or old."""
+async def require_ready(database: Database) -> str:
+    """Return the revision that the database is at.
+
+    Raises StartupError when it is missing, read-only, silent or old.
+    """
     if database.url.get_backend_name() == "sqlite":
         _require_file(database.url)
     with one_line_errors(database.url):
@@ -42,6 +45,7 @@ async def require_ready(database: Database) -> None:
             "the database is at revision %s, which this version does not know",
             ", ".join(unknown),
         )
+    return ", ".join(current)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ async def load_session_principal(
         .where(
             User.id == user_id,
             AuthSession.id == session_id,
+            AuthSession.user_id == user_id,  # says to the cache whose it is
             AuthSession.expires_at > utc_now(),
         )
     )
@@ -109,7 +110,11 @@ async def load_key_principal(
             ApiKey.expires_at,
         )
         .join(ApiKey, ApiKey.user_id == User.id)
-        .where(User.id == key.user_id, ApiKey.prefix == key.prefix)
+        .where(
+            User.id == key.user_id,
+            ApiKey.prefix == key.prefix,
+            ApiKey.user_id == key.user_id,  # says to the cache whose it is
+        )
     )
     async with database.session(writes=False) as session:
         row = (await session.execute(query)).one_or_none()

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.types import TypeDecorator
 
 from app import models
-from app.config import get_settings
+from app.cache import watch_commits
+from app.config import Settings, get_settings
 from app.database.engine import migration_engine
 
 METADATA = models.User.metadata
@@ -74,8 +75,9 @@ def write_sql(url: str) -> None:
         context.run_migrations()
 
 
-async def connect_and_migrate(url: str) -> None:
-    engine = migration_engine(url)
+async def connect_and_migrate(settings: Settings) -> None:
+    engine = migration_engine(settings.database_url)
+    watch_commits(engine, METADATA, settings)
     event.listen(Table, "before_create", keep_autoincrement)
     try:
         async with engine.connect() as connection:
@@ -85,10 +87,8 @@ async def connect_and_migrate(url: str) -> None:
         await engine.dispose()
 
 
-database_url = context.config.attributes.get("database_url")
-if database_url is None:
-    database_url = get_settings().database_url
+settings = context.config.attributes.get("settings") or get_settings()
 if context.is_offline_mode():
-    write_sql(database_url)
+    write_sql(settings.database_url)
 else:
-    asyncio.run(connect_and_migrate(database_url))
+    asyncio.run(connect_and_migrate(settings))

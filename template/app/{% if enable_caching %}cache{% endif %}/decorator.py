@@ -6,7 +6,13 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from app.cache.engine import values
-from app.cache.engine.policy import CachePolicy, Coder, decorated, streaming
+from app.cache.engine.policy import (
+    CachePolicy,
+    Coder,
+    decorated,
+    policies,
+    streaming,
+)
 from app.cache.keys import default_key_builder
 from app.cache.switch import is_on
 
@@ -74,4 +80,5 @@ def _wrapped(function: Callable[P, R], policy: CachePolicy) -> Callable[P, R]:
     wrapper.__cache_policy__ = policy
     policy.wrapper = wrapper
     decorated.add(function)
+    policies.add(policy)
     return cast("Callable[P, R]", wrapper)

@@ -1,9 +1,12 @@
 """Dropping cached entries by hand.
 
 None of these functions raises because of the cache, and each does nothing where there
-is none. They return when the entries are gone.
+is none. They return when the entries are gone. Called inside a transaction, they act at
+once, since it may be about something else, and again at its commit, since somebody may
+have read older data until then.
 """
 
+from app.cache.engine.commits import touch_at_commit
 from app.cache.engine.exchange import caches_of_task
 from app.cache.engine.fence import on_its_loop
 from app.cache.setup import opened_caches
@@ -31,6 +34,7 @@ async def invalidate_api_keys_cache(user_id: int) -> None:
 
 
 async def _invalidate(*namespaces: str) -> None:
+    touch_at_commit(namespaces, "invalidate_*")
     async with opened_caches(get_settings()) as opened:
         for cache in caches_of_task() or opened:
             await on_its_loop(cache, cache.invalidate(namespaces, "invalidate_*"))

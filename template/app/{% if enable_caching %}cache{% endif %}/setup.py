@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cache.backend import check_processes, open_once, open_store
 from app.cache.engine import commits
@@ -15,7 +16,7 @@ from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.exchange import caches_with, here, running
 from app.cache.engine.face import show_face
 from app.cache.engine.middleware import CacheMiddleware, Served
-from app.cache.engine.start import look_at
+from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
@@ -30,9 +31,12 @@ def install_cache(app: FastAPI, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def cache_lifespan(
+    app: FastAPI, settings: Settings, revision: str = ""
+) -> AsyncIterator[None]:
     """Open the cache while the application runs.
 
+    What was stored while the database was at another `revision` is no longer read.
     Raises StartupError for a cached route that could not work.
     """
     if not settings.cache_enabled:
@@ -42,7 +46,8 @@ async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None
     served: Served = app.state.response_cache
     try:
         routes = look_at(app, {CacheMiddleware, RequestLog, StartupLine})
-        cache = Cache(await open_store(settings), settings)
+        check_rules()
+        cache = Cache(await open_store(settings), settings, revision)
     except ConfigurationError as error:
         raise StartupError(str(error)) from None
     token = here.set(cache)
@@ -62,11 +67,14 @@ async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None
         await cache.store.close()
 
 
-def watch_commits(
-    sessions: async_sessionmaker[AsyncSession], settings: Settings
-) -> None:
-    """Invalidate what the transactions of these sessions change, when they commit."""
-    commits.watch(sessions, lambda: opened_caches(settings))
+def watch_commits(engine: AsyncEngine, metadata: MetaData, settings: Settings) -> None:
+    """Invalidate what the transactions of an engine change, when they commit.
+
+    And tell what a cached function reads by it. `metadata` has the models' tables. Do
+    this for each engine of your own on the service's database.
+    """
+    if settings.cache_enabled:
+        commits.watch(engine, metadata, lambda: opened_caches(settings))
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import FastAPI, Request
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 
@@ -112,7 +113,7 @@ def identity_of(request: Request | None) -> str:
 
 
 def watch_commits(
-    sessions: async_sessionmaker[AsyncSession], settings: Settings
+    engine: AsyncEngine, metadata: MetaData, settings: Settings
 ) -> None: ...
 
 
@@ -120,7 +121,9 @@ def install_cache(app: FastAPI, settings: Settings) -> None: ...
 
 
 @asynccontextmanager
-async def cache_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def cache_lifespan(
+    app: FastAPI, settings: Settings, revision: str = ""
+) -> AsyncIterator[None]:
     yield
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.cache import invalidate_namespace
-from app.cache.engine.cache import Cache, Lookup, Reading
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry
 from app.cache.engine.redis import breaker
 from app.cache.engine.redis.failover import Failover
@@ -181,7 +181,9 @@ async def settings_of_valkey(
 
 async def lookup(cache: Cache, key: str) -> Lookup:
     """Look a key up as a request that begins now."""
-    return await cache.lookup(key, cache.place(key, ""), Reading())
+    read = TablesRead()
+    read.learn(())
+    return await cache.lookup(key, cache.place(key, ""), Reading(), read, 60)
 
 
 async def keep(cache: Cache, key: str) -> None:

@@ -1,12 +1,22 @@
-from app.cache.engine.memory import Memory
+from app.cache.engine.memory import Memory, epoch_file
 from app.config import Settings
 
 
 async def open_store(settings: Settings) -> Memory:
-    memory = Memory(settings.cache_max_bytes, settings.cache_max_entries)
+    memory = Memory(
+        settings.cache_max_bytes,
+        settings.cache_max_entries,
+        epoch_file(settings.database_url),
+        shares=True,
+    )
     await memory.open()
     return memory
 
 
 async def contents(store: Memory) -> bytes:
-    return b"\n".join(key.encode() + b"\n" + v for key, (v, _) in store._values.items())
+    return b"\n".join(key.encode() + b"\n" + v for key, v in _all(store))
+
+
+def _all(store: Memory) -> list[tuple[str, bytes]]:
+    kept = {**store._values, **store._versions}
+    return [(key, value) for key, (value, _) in kept.items()]

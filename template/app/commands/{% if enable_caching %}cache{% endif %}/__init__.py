@@ -151,9 +151,14 @@ def explain(
     print_record(shown.items())
     if namespaces:
         print_table(
-            ["Namespace", "Version", "State"],
+            ["Namespace", "Version", "State", "Dropped by a change of"],
             (
-                (name or "(everything)", each["version"], each["state"])
+                (
+                    name or "(everything)",
+                    each["version"],
+                    each["state"],
+                    ", ".join(each["rules"]),
+                )
                 for name, each in namespaces.items()
             ),
         )

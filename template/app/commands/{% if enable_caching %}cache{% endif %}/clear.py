@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from app.cache.engine.entry import owner_of
-from app.cache.engine.rules import rules_of
+from app.cache.engine.rules import all_tables, rules
 from app.cache.setup import opened_caches
 from app.commands.cache.caller import cached_routes, quiet_app
 from app.commands.cache.shared import store_of
 from app.config import Settings
-from app.database.base import Base
 
 
 async def dropped(settings: Settings, namespace: str) -> str:
@@ -41,9 +40,9 @@ def _known(settings: Settings) -> Iterator[str]:
     """Yield with what the keys of cached routes begin, and what changes invalidate."""
     for _, _, policy in cached_routes(quiet_app(settings)):
         yield policy.namespace or policy.name
-    for mapper in Base.registry.mappers:
-        for rule in rules_of(mapper):
-            yield rule.template.partition("{")[0].rstrip(":")
+    for rule in (rule for of_model in rules.values() for rule in of_model):
+        yield rule.template.partition("{")[0].rstrip(":")
+    yield from all_tables()
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -12,10 +12,11 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from app.cache.engine.cache import Cache, Lookup, Reading
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry, namespaces_of, version_place
 from app.cache.engine.exchange import SCOPE_KEY, Exchange
 from app.cache.engine.http import age_of
+from app.cache.engine.rules import all_tables, rules
 from app.cache.engine.store import CLOSED
 from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
 from app.commands.refusals import Refused
@@ -81,8 +82,11 @@ async def _looked_up(
     """Return what is stored in a place, and what speaks against it."""
     if cache.store.fallback:
         raise Refused("The cache does not work now; see: api-admin cache status")
-    reading = Reading()
-    lookup = await cache.lookup(key, place, reading)
+    reading, read = Reading(), TablesRead()
+    read.learn(())  # what its handler reads is of no use here
+    lookup = await cache.lookup(
+        key, place, reading, read, cache.settings.cache_default_ttl
+    )
     (data,) = await reading.fetch(cache.store, [place])
     entry = cache.read(data, place)
     then = {} if entry is None else entry.versions
@@ -98,7 +102,11 @@ async def _looked_up(
         "age": None,
         "expires in": None,
         "namespaces": {
-            name: {"version": (version or b"").decode(), "state": states[name]}
+            name: {
+                "version": (version or b"").decode(),
+                "state": states[name],
+                "rules": [*_rules_for(name)],
+            }
             for name, version in zip(names, now, strict=True)
         },
     }
@@ -123,6 +131,19 @@ def _why_not(
     return "what is stored does not answer this request"
 
 
+def _rules_for(namespace: str) -> Iterator[str]:
+    """Yield what invalidates a namespace: a table, or rules that `touches` was told."""
+    if namespace in all_tables():
+        yield f"any row of {namespace.partition('=')[2]}"
+    given = namespace.split(":")
+    for model, of_model in rules.items():
+        for rule in of_model:
+            parts = rule.template.split(":")
+            same = (p == g or "{" in p for p, g in zip(parts, given, strict=False))
+            if len(parts) == len(given) and all(same):
+                yield f"{model.__name__}: {rule.template}"
+
+
 def _state(then: str | None, now: bytes | None) -> str:
     if now is not None and now.startswith(CLOSED):
         return "closed"
@@ -136,11 +157,9 @@ def _lookups(cache: Cache) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
     look_up = cache.lookup
 
-    async def noted(
-        key: str, place: str, reading: Reading, *, again: bool = False
-    ) -> Lookup:
+    async def noted(key: str, place: str, *others: Any, **named: Any) -> Lookup:
         asked.append((key, place))
-        return await look_up(key, place, reading, again=again)
+        return await look_up(key, place, *others, **named)
 
     cache.lookup = noted  # type: ignore[method-assign]
     return asked

@@ -8,8 +8,10 @@ therefore stores it under versions that are gone.
 A write whose process may die before it renews them closes them before its commit, for a
 few seconds: a fence. What is read while one stands is neither served nor stored.
 
-An entry inherits the versions of every cached value that was used while it was made. It
-is not stored where something was read whose changes nobody would hear of.
+An entry inherits the versions of every cached value that was used while it was made,
+and has those of the tables that were read, but for a table whose every change that
+matters reaches its key by a rule. It is not stored where something was read whose
+changes nobody would hear of.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from pydantic import SecretStr
@@ -33,12 +36,15 @@ from app.cache.engine.entry import (
     version_place,
 )
 from app.cache.engine.flight import Flights
+from app.cache.engine.rules import all_tables
 from app.cache.engine.store import CLOSED, Store, StoreError
 
 log = logging.getLogger("app.cache")
 
-# A version that expires costs a miss, never a stale read; 32 days outlive any entry.
-VERSION_TTL = 2_764_800
+# Seconds. A version that expires costs a miss, never a stale read, as the next one is
+# another. It lives as long as an entry needs it.
+VERSION_TTL = 60
+_SLACK = 3
 
 
 class Settings(Protocol):
@@ -66,12 +72,15 @@ class Reading:
     `versions` are those of the cached values that were used, by namespace. `complete`
     turns false when something was read that no version tells of. `transactions` counts
     those that were begun, `open` (of the outermost run) those that are under way: what
-    is looked up after their begin could be newer than what they read.
+    is looked up after their begin could be newer than what they read. `tables` are the
+    tables that were read: for each statement, the namespaces that every change of what
+    it read is sure to touch.
     """
 
     def __init__(self, outer: "Reading | None" = None) -> None:
         self.root: Reading = outer.root if outer else self
         self.versions: dict[str, str] = {}
+        self.tables: dict[str, set[frozenset[str]]] = {}
         self.complete = True
         self.transactions = 0
         self.open = 0
@@ -90,7 +99,29 @@ class Reading:
 
     def use_nothing(self) -> None:
         """Take back what was used: it went no further than a check."""
-        self.versions, self.complete = {}, True
+        self.versions, self.tables, self.complete = {}, {}, True
+
+    def begin(self) -> None:
+        """Take note of a transaction."""
+        self.transactions += 1
+        self.root.open += 1
+
+    def end(self) -> None:
+        """Take note of a transaction's end."""
+        self.root.open -= 1
+
+    def saw(self, table: str, reached: frozenset[str]) -> None:
+        """Take note of a table that a statement reads."""
+        self.tables.setdefault(table, set()).add(reached)
+
+    def uncovered(self, key: str) -> list[str]:
+        """Return the tables that may change without a rule that reaches the key."""
+        above = frozenset(namespaces_of(key))
+        return [
+            table
+            for table, each in self.tables.items()
+            if any(above.isdisjoint(reached) for reached in each)
+        ]
 
     async def fetch(
         self, store: Store, places: Sequence[str], *, again: bool = False
@@ -134,25 +165,47 @@ class Lookup(NamedTuple):
     """What the cache knew of a key at one moment.
 
     `versions` are the current ones, None when the store could not be asked or one of
-    them is closed: then nothing may be stored. `entry` is one that may be served now.
+    them is closed: then nothing may be stored. `tables` are those of tables that a run
+    may read. `entry` is one that may be served now. `first` says that all that was
+    known before any transaction of the request began.
     """
 
+    key: str
     place: str
     versions: dict[str, str] | None
     entry: Entry | None
+    tables: Mapping[str, str] = MappingProxyType({})
+    first: bool = False
+
+
+class TablesRead:
+    """The tables that the entries of a cached function depend on, as its runs tell.
+
+    Before its first run nobody can tell, so they may be all.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.known = False
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Take in what a run has read."""
+        self.names.update(names)
+        self.known = True
 
 
 class Cache:
     """The cache of one running application."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, revision: str = "") -> None:
         secret = settings.secret_key.get_secret_value().encode()
         self.store = store
         self.settings = settings
         self.prefix = settings.cache_prefix
         self.secret = blake2b(secret, digest_size=32, person=b"cache identity").digest()
-        # Applications with one prefix may have two databases.
-        sealed = secret + settings.database_url.encode()
+        # Applications with one prefix may have two databases, or one before and after
+        # a migration.
+        sealed = secret + f"{settings.database_url} {revision}".encode()
         self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[tuple[str, Entry]] = Flights()
@@ -162,24 +215,44 @@ class Cache:
         return f"{place(self.prefix, 'entry', key)}#{variant}"
 
     async def lookup(
-        self, key: str, place: str, reading: Reading, *, again: bool = False
+        self,
+        key: str,
+        place: str,
+        reading: Reading,
+        read: TablesRead,
+        ttl: int,
+        *,
+        again: bool = False,
     ) -> Lookup:
-        """Read an entry and the versions of its namespaces, in one round trip."""
+        """Read an entry and the versions that it needs, in one round trip.
+
+        Versions that are begun for it live a little longer than it, `ttl` seconds.
+        """
         names = namespaces_of(key)
-        places = [version_place(self.prefix, name) for name in names]
+        wanted = list(dict.fromkeys([*names, *sorted(read.names)]))
+        places = [version_place(self.prefix, name) for name in wanted]
+        seconds = ttl + _SLACK
         try:
             data, *found = await reading.fetch(
                 self.store, [place, *places], again=again
             )
-            if not all(found):
-                found = await self._begin(places, found)
-            versions = dict(zip(names, map(_text, found), strict=True))
-            entry = await self.current(self.read(data, place), versions, reading)
+            found = await self._begin(places, found, seconds)
+            known = dict(zip(wanted, map(_text, found), strict=True))
+            entry = await self.current(self.read(data, place), known, reading)
+            if entry is None and not read.known:
+                others = sorted(all_tables() - known.keys())
+                more = [version_place(self.prefix, name) for name in others]
+                found = await reading.fetch(self.store, more, again=again)
+                found = await self._begin(more, found, seconds)
+                known.update(zip(others, map(_text, found), strict=True))
+                places += more
         except StoreError as error:
             log.warning("Cache lookup failed: %s", error)
-            return Lookup(place, None, None)
-        closed = any(value is not None and value.startswith(CLOSED) for value in found)
-        return Lookup(place, None if closed else versions, entry)
+            return Lookup(key, place, None, None)
+        open_ = {n: v for n, v in known.items() if not v.startswith(_CLOSED)}
+        own = {n: open_[n] for n in names if n in open_}
+        versions = own if own.keys() >= set(names) else None
+        return Lookup(key, place, versions, entry, open_, reading.knew(places))
 
     def read(self, data: bytes | None, place: str) -> Entry | None:
         """Return the entry that was stored in this place and has not expired."""
@@ -205,12 +278,14 @@ class Cache:
         return entry if same else None
 
     async def _begin(
-        self, places: Sequence[str], found: Sequence[bytes | None]
+        self, places: Sequence[str], found: Sequence[bytes | None], seconds: int
     ) -> list[bytes | None]:
         """Return the versions, with new ones stored for those that are not there."""
+        if all(found):
+            return list(found)
         now = dict(zip(places, found, strict=True))
         fresh = {place: new_version().encode() for place in places if not now[place]}
-        begun = await self.store.add_many(fresh, VERSION_TTL)
+        begun = await self.store.add_many(fresh, seconds)
         now.update(zip(fresh, begun, strict=True))
         return [now[place] for place in places]
 
@@ -219,12 +294,16 @@ class Cache:
     ) -> bool:
         """Store an entry until it expires; False when the store did not take it.
 
-        A lease goes back with it.
+        A lease goes back with it, and the versions that it needs live as long as it.
         """
         seconds = int(entry.expires_at - entry.stored_at)
         data = seal(entry, place, self._seal)
+        versions = {
+            version_place(self.prefix, name): version.encode()
+            for name, version in entry.versions.items()
+        }
         try:
-            await self.store.put(place, data, seconds, lease, owner)
+            await self.store.put(place, data, seconds, versions, lease, owner)
         except StoreError as error:
             log.warning("Cache store failed: %s", error)
             return False
@@ -260,6 +339,9 @@ class Cache:
         else:
             shown = ", ".join(name or "everything" for name in names)
             log.info("Cache invalidated by %s: %s", cause, shown)
+
+
+_CLOSED = CLOSED.decode()
 
 
 def _text(version: bytes | None) -> str:

@@ -1,157 +1,327 @@
 """Invalidation from the commit: what a transaction changed is invalidated by it.
 
-A session collects the namespaces that its flushes and its bulk statements touch. Its
-commit closes them before the COMMIT and renews them before it returns, so before
-anybody is told that the data was stored. A rollback forgets them, that of a savepoint
-only what came after it.
+The engine tells of every statement that it executes, the ORM's, Core's and plain text.
+A transaction collects what they touch. Its COMMIT closes that before it and renews it
+after it, so before anybody is told that the data was stored. A rollback forgets it,
+that of a savepoint only what came after it.
+
+The same events tell the run of a cached function which tables it reads.
 """
 
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
-from sqlalchemy import event, inspect
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction, UOWTransaction
+from sqlalchemy import Column, Connection, MetaData, Table, event, inspect
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Mapper
+from sqlalchemy.pool import PoolProxiedConnection
 
-from app.cache.engine.bulk import touched_by
 from app.cache.engine.cache import Reading, reading_now
+from app.cache.engine.entry import ROOT, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
-from app.cache.engine.rules import cascaded, rules_of
+from app.cache.engine.rows import Claims, changes_of, fixed_in, lacks_key, with_keys
+from app.cache.engine.rules import Change, Tables, tables_of
+from app.cache.engine.sql import Statement, understand
 
-_PENDING = "cache_pending"
-_READING = "cache_reading"
-_FENCE = "cache_fence"
+_WORK, _FENCE = "cache_work", "cache_fence"
 
 
-def watch(sessions: async_sessionmaker[AsyncSession], opened: OpenCaches) -> None:
-    """Invalidate what the transactions of these sessions change, when they commit.
+class Work:
+    """What one transaction has touched so far, and what is known of its rows.
 
-    `opened` gives the caches that have to hear of it.
-    SQL text and statements on tables that no model maps are not seen; call
-    `invalidate_namespace` after those.
+    `claims` are the old values of the rows that a flush changes now, by table and
+    primary key. `touched` has the namespaces since each savepoint, with their causes.
     """
-    base = sessions.kw.get("sync_session_class", AsyncSession.sync_session_class)
-    target: Any = type(
-        "WatchedSession", (base,), {"cache_opened": staticmethod(opened)}
-    )
-    sessions.configure(sync_session_class=target)
-    event.listen(target, "after_begin", _note_begin)
-    event.listen(target, "after_flush", _collect)
-    event.listen(target, "do_orm_execute", _collect_bulk)
-    event.listen(target, "before_commit", _close)
-    event.listen(target, "after_soft_rollback", _forget)
-    event.listen(target, "after_commit", _invalidate)
-    event.listen(target, "after_transaction_end", _note_end)
+
+    def __init__(self) -> None:
+        self.reading = reading_now.get()
+        self.claims: Claims = {}
+        self.adding: list[Change] = []  # rows whose new keys come later
+        self.seen: DefaultExecutionContext | None = None
+        self.touched: list[tuple[str, dict[str, str]]] = [("", {})]
+        self.ended = False
+        if self.reading is not None:
+            self.reading.begin()
+
+    def touch(self, namespaces: Iterable[str], cause: str) -> None:
+        """Have these namespaces invalidated by the commit."""
+        for name in namespaces:
+            self.touched[-1][1].setdefault(name, cause)
+
+    def since(self, name: str) -> int:
+        """Return where a savepoint begins in `touched`."""
+        return next(
+            (n for n, (each, _) in enumerate(self.touched) if each == name),
+            len(self.touched),
+        )
+
+    def end(self) -> None:
+        """Take note that the transaction is over, and tell the run that began it."""
+        self.touched = [("", {})]
+        self.claims.clear()
+        if not self.ended and self.reading is not None:
+            self.reading.end()
+        self.ended = True
 
 
-def _pending(session: Session) -> set[str]:
-    """Return the namespaces that the innermost savepoint or transaction touched."""
-    transaction = session.get_nested_transaction() or session.get_transaction()
-    pending: dict[SessionTransaction | None, set[str]]
-    pending = session.info.setdefault(_PENDING, {})
-    return pending.setdefault(transaction, set())
+# The transactions that this task has begun, for what it invalidates by hand.
+_begun: ContextVar[tuple[Work, ...]] = ContextVar("cache_transactions", default=())
 
 
-def _collect_bulk(state: Any) -> None:
-    _pending(state.session).update(touched_by(state))
+def touch_at_commit(namespaces: Iterable[str], cause: str) -> None:
+    """Have the transactions that are open here invalidate these, too, at their end."""
+    for work in _begun.get():
+        if not work.ended:
+            work.touch(namespaces, cause)
 
 
-def _collect(session: Session, _: UOWTransaction) -> None:
-    found: set[str] = set()
-    for instance in session.dirty:
-        found |= _changed(inspect(instance))
-    for instance in (*session.new, *session.deleted):
-        state = inspect(instance)
-        found.update(r.namespace(_values(state)) for r in rules_of(state.mapper))
-    for instance in session.deleted:
-        state = inspect(instance)
-        found |= cascaded(state.mapper, _values(state))
-    if found:
-        _pending(session).update(found)
-    if _FENCE in session.info:
-        session.info[_FENCE].close(found)  # something else flushes within the commit
+def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
+    """Invalidate what this engine's transactions change, when they commit.
 
-
-def _values(state: InstanceState[Any]) -> dict[str, Any]:
-    """Return what is known of a row without asking for it."""
-    mapper = state.mapper
-    keys = [mapper.get_property_by_column(c).key for c in mapper.primary_key]
-    return dict(zip(keys, state.identity or (), strict=False)) | state.dict
-
-
-def _changed(state: InstanceState[Any]) -> set[str]:
-    """Return what a changed row touches, under its old values and its new ones."""
-    before, after = _values(state), _values(state)
-    changed = set()
-    for attribute in state.mapper.column_attrs:
-        history = state.attrs[attribute.key].history
-        if history.has_changes():
-            changed.add(attribute.key)
-            before.pop(attribute.key, None)
-            if history.deleted:
-                before[attribute.key] = history.deleted[0]
-    if not changed:
-        return set()
-    return {
-        rule.namespace(values)
-        for rule in rules_of(state.mapper)
-        if not rule.ignores(changed)
-        for values in (before, after)
+    `metadata` has the service's tables; `opened` gives the caches that have to hear of
+    it. What a function of the database changes is not seen, and no COPY of the driver.
+    """
+    sync, dialect = engine.sync_engine, engine.dialect
+    watcher = _Watcher(dialect.name, tables_of(metadata), opened)
+    if dialect.name in _OPAQUE:
+        event.listen(sync, "connect", watcher.connect)
+    event.listen(sync, "begin", watcher.begin)
+    event.listen(sync, "before_cursor_execute", watcher.before)
+    event.listen(sync, "after_cursor_execute", watcher.after)
+    event.listen(sync, "after_execute", watcher.executed)
+    # No event comes after a COMMIT, and those of savepoints do not say which one.
+    around: dict[str, Callable[..., None]] = {
+        "do_commit": watcher.committing,
+        "do_rollback": _rolling_back,
+        "do_savepoint": _savepoint,
+        "do_rollback_to_savepoint": _to_savepoint,
+        "do_release_savepoint": _release,
     }
+    for name, call in around.items():
+        setattr(dialect, name, partial(call, getattr(dialect, name)))
 
 
-def _found(session: Session) -> set[str]:
-    return set().union(*session.info.get(_PENDING, {}).values())
+def _work_of(connection: Connection | PoolProxiedConnection) -> Work | None:
+    try:
+        work: Work | None = connection.info.get(_WORK)
+    except NotImplementedError:  # the engine connects for the first time
+        return None
+    return work
 
 
-def _close(session: Session) -> None:
-    if session.in_nested_transaction():
+# The views, and the tables with triggers, of which a statement does not tell what they
+# read and change.
+_OPAQUE = {
+    "sqlite": """
+        SELECT type, tbl_name FROM sqlite_master WHERE type IN ('view', 'trigger')
+    """,
+    "postgresql": """
+        SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'view' ELSE 'trigger' END, relname
+        FROM pg_class c WHERE c.relkind IN ('v', 'm') AND c.relnamespace NOT IN (
+            SELECT oid FROM pg_namespace
+            WHERE nspname IN ('pg_catalog', 'information_schema')
+        ) OR EXISTS (
+            SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
+        ) OR EXISTS (
+            SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind = 'r'
+        )
+    """,
+}
+
+
+class _Watcher:
+    """Watches one engine."""
+
+    def __init__(self, dialect: str, tables: Tables, opened: OpenCaches) -> None:
+        self._dialect = dialect
+        self._tables = tables
+        self._opened = opened
+
+    def connect(self, connection: DBAPIConnection, _: object) -> None:
+        """Ask the database what it does of which no statement tells."""
+        cursor = connection.cursor()
+        cursor.execute(_OPAQUE[self._dialect])
+        found = [(kind, str(name).lower()) for kind, name in cursor.fetchall()]
+        cursor.close()
+        connection.rollback()
+        tables = self._tables
+        tables.views = frozenset(name for kind, name in found if kind == "view")
+        tables.triggered = frozenset(name for kind, name in found if kind != "view")
+
+    def begin(self, connection: Connection) -> None:
+        """Note a transaction. What is looked up later may be newer than its reads."""
+        work = connection.info[_WORK] = Work()
+        _begun.set((*(w for w in _begun.get() if not w.ended), work))
+
+    def before(
+        self,
+        connection: Connection,
+        _cursor: object,
+        text: str,
+        _parameters: object,
+        context: DefaultExecutionContext | None,
+        _many: bool,
+    ) -> None:
+        """Take note of a statement: what it reads, and what it is about to change."""
+        work = _work_of(connection)
+        if work is None:
+            return
+        does = understand(text)
+        reading = reading_now.get()
+        if reading is not None:
+            self._note_reads(does, context, reading)
+        if does.everything:
+            work.touch([ROOT], (text.split(None, 1) or ["SQL"])[0].upper())
+        elif does.writes and (context is None or work.seen is not context):
+            work.seen = context  # an INSERT comes again for each batch of its rows
+            self._note_writes(does, context, work)
+        if does.ends or _commits_by_itself(connection):
+            self._close(connection.info, work)
+
+    def after(self, connection: Connection, *_: object) -> None:
+        """Invalidate at once what was stored without a COMMIT of ours."""
+        self._open(connection.info if _work_of(connection) else {})
+
+    def executed(
+        self,
+        connection: Connection,
+        _statement: object,
+        _several: object,
+        _parameters: object,
+        _options: object,
+        result: CursorResult[Any],
+    ) -> None:
+        """Take in the primary keys that the database has given to new rows."""
+        work = _work_of(connection)
+        if work is not None and work.adding:
+            added, work.adding = with_keys(work.adding, result), []
+            self._touch(work, added, f"INSERT {added[0].table.name}")
+
+    def committing(
+        self, original: Callable[[Any], None], connection: PoolProxiedConnection
+    ) -> None:
+        """COMMIT, and close what it changes before that, and open it anew after it."""
+        work = _work_of(connection)
+        if work is None:
+            original(connection)
+            return
+        try:
+            self._close(connection.info, work)
+            original(connection)
+        finally:  # one without an answer may have been carried out
+            try:
+                self._open(connection.info)
+            finally:
+                work.end()
+
+    def _close(self, info: dict[str, Any], work: Work) -> None:
+        """Have nothing of what was changed served or stored until `_open`."""
+        if work.adding:  # it failed, or does not tell its keys
+            self._touch(work, work.adding, f"INSERT {work.adding[0].table.name}")
+            work.adding = []
+        touched = {name: why for _, of in work.touched for name, why in of.items()}
+        work.touched = [("", {})]
+        if touched:
+            fence = info[_FENCE] = Fence(self._opened, touched)
+            fence.close()
+
+    def _open(self, info: dict[str, Any]) -> None:
+        fence: Fence | None = info.pop(_FENCE, None)
+        if fence is not None:
+            fence.end()
+
+    def _note_reads(
+        self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
+    ) -> None:
+        names, views = self._tables.names(), self._tables.views
+        opaque = not does.relations <= names or not views.isdisjoint(does.names)
+        if opaque:  # a view, or a function: it may read any
+            for name in names:
+                reading.saw(table_namespace(name), frozenset())
+            return
+        for name in names & does.names.keys():
+            table = self._tables.named(name)
+            once = does.names[name] == 1  # else a row may matter that none fixes
+            row = fixed_in(context, table) if once else {}
+            reading.saw(table_namespace(name), self._tables.reached(table, row))
+
+    def _note_writes(
+        self, does: Statement, context: DefaultExecutionContext | None, work: Work
+    ) -> None:
+        for kind, name in does.writes:
+            cause = f"{kind} {name}"
+            if name not in self._tables.names() or name in self._tables.triggered:
+                work.touch([ROOT], cause)
+                continue
+            table = self._tables.named(name)
+            changes = list(changes_of(kind, table, does, context, work.claims))
+            if does.plain and changes and lacks_key(changes[0]):
+                work.adding = changes
+            else:
+                self._touch(work, changes, cause)
+
+    def _touch(self, work: Work, changes: Iterable[Change], cause: str) -> None:
+        for change in changes:
+            work.touch(self._tables.touched(change), cause)
+
+
+def _rolling_back(
+    original: Callable[[Any], None], connection: PoolProxiedConnection
+) -> None:
+    try:
+        original(connection)
+    finally:
+        if (work := _work_of(connection)) is not None:
+            work.end()
+
+
+def _commits_by_itself(connection: Connection) -> bool:
+    options = connection.get_execution_options()
+    return options.get("isolation_level") == "AUTOCOMMIT"
+
+
+def _savepoint(original: Any, connection: Connection, name: str) -> None:
+    original(connection, name)
+    if (work := _work_of(connection)) is not None:
+        work.touched.append((name, {}))
+
+
+def _to_savepoint(original: Any, connection: Connection, name: str) -> None:
+    original(connection, name)
+    if (work := _work_of(connection)) is not None:
+        del work.touched[work.since(name) :]
+        work.touched.append((name, {}))
+
+
+def _release(original: Any, connection: Connection, name: str) -> None:
+    original(connection, name)
+    if (work := _work_of(connection)) is not None:
+        since = work.since(name)
+        kept, work.touched = work.touched[since:], work.touched[:since]
+        for _, touched in kept:
+            work.touched[-1][1].update(touched)
+
+
+@event.listens_for(Mapper, "before_update")
+@event.listens_for(Mapper, "before_delete")
+def _claim(mapper: Mapper[Any], connection: Connection, target: object) -> None:
+    """Remember what the ORM knows of a row that it is about to change."""
+    work = _work_of(connection)
+    if work is None:
         return
-    session.flush()  # what the commit would, so that one fence is enough
-    opened: OpenCaches = type(session).cache_opened  # type: ignore[attr-defined]  # ours
-    fence = session.info[_FENCE] = Fence(opened)
-    fence.close(_found(session))
-
-
-def _forget(session: Session, ended: SessionTransaction) -> None:
-    if ended.parent is None:
-        return
-    pending = session.info.get(_PENDING, {})
-    for transaction in list(pending):
-        level = transaction
-        while level is not None and level is not ended:
-            level = level.parent
-        if level is ended:
-            del pending[transaction]
-
-
-def _invalidate(session: Session) -> None:
-    if session.in_nested_transaction():
-        return  # a savepoint was released; nobody else can see its changes yet
-    fence: Fence = session.info.pop(_FENCE)
-    fence.end(_found(session))
-    session.info.pop(_PENDING, None)
-
-
-def _note_begin(session: Session, _: SessionTransaction, __: object) -> None:
-    """Tell the run that it reads from a snapshot from now on.
-
-    What is looked up in the cache after that could be newer than what is read.
-    """
-    reading = reading_now.get()
-    if reading is not None and _READING not in session.info:
-        session.info[_READING] = reading
-        reading.transactions += 1
-        reading.root.open += 1
-
-
-def _note_end(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is not None:
-        return
-    fence: Fence | None = session.info.pop(_FENCE, None)
-    if fence is not None:
-        # A COMMIT without an answer may have been carried out.
-        fence.end(_found(session))
-    session.info.pop(_PENDING, None)
-    reading: Reading | None = session.info.pop(_READING, None)
-    if reading is not None:
-        reading.root.open -= 1
+    state: Any = inspect(target)
+    rows: dict[Table, dict[str, Any]] = {}
+    for attribute in mapper.column_attrs:
+        history = state.attrs[attribute.key].history
+        old = history.deleted if history.has_changes() else history.unchanged
+        for column in attribute.columns:
+            if old and isinstance(column, Column) and isinstance(column.table, Table):
+                rows.setdefault(column.table, {})[column.key] = old[0]
+    for table, row in rows.items():
+        key = tuple(row.get(column.key) for column in table.primary_key)
+        work.claims[table.key, key] = row

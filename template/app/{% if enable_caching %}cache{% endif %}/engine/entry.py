@@ -56,6 +56,11 @@ def owner_of(namespace: str) -> str:
     return namespaces_of(namespace)[-1]
 
 
+def table_namespace(name: str) -> str:
+    """Return the namespace of what was made from a table and has no rule for it."""
+    return f"table={segment(name)}"
+
+
 @lru_cache(maxsize=4096)
 def version_place(prefix: str, namespace: str) -> str:
     """Return where the version of a namespace is stored."""

@@ -10,7 +10,7 @@ import time
 from fastapi_cache import FastAPICache
 from fastapi_cache.types import Backend
 
-from app.cache.engine.cache import Cache, Reading
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import ROOT, Entry
 from app.cache.engine.exchange import caches_of_task
 
@@ -26,7 +26,7 @@ class Face(Backend):
     async def get_with_ttl(self, key: str) -> tuple[int, bytes | None]:
         """Return the seconds that a value still lives, and the value."""
         for cache in caches_of_task():
-            entry = (await cache.lookup(key, _place(cache, key), Reading())).entry
+            entry = (await _lookup(cache, key, 1)).entry
             if entry is not None:
                 return max(0, int(entry.expires_at - time.time())), entry.body
         return 0, None
@@ -39,7 +39,7 @@ class Face(Backend):
         """Store a value for so many seconds."""
         now, seconds = time.time(), expire or _FOR_EVER
         for cache in caches_of_task():
-            found = await cache.lookup(key, _place(cache, key), Reading())
+            found = await _lookup(cache, key, seconds)
             if found.versions is not None:
                 entry = Entry(found.versions, now, now + seconds, 0, 0, (), value)
                 await cache.keep(found.place, entry)
@@ -59,5 +59,8 @@ def show_face(prefix: str) -> None:
     FastAPICache.init(Face(prefix), prefix=prefix)
 
 
-def _place(cache: Cache, key: str) -> str:
-    return f"{cache.prefix}:value:{key}"
+async def _lookup(cache: Cache, key: str, ttl: int) -> Lookup:
+    read = TablesRead()
+    read.learn(())  # no handler, no tables
+    place = f"{cache.prefix}:value:{key}"
+    return await cache.lookup(key, place, Reading(), read, ttl)

@@ -7,7 +7,7 @@ stored before it stays invalid. A session's commit calls this, from a greenlet.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
@@ -20,40 +20,34 @@ OpenCaches = Callable[[], AbstractAsyncContextManager[list[Cache]]]
 
 
 class Fence:
-    """The namespaces that one transaction has closed and will invalidate."""
+    """The namespaces that one transaction closes, with what has touched each."""
 
-    def __init__(self, opened: OpenCaches) -> None:
-        self._names: set[str] = set()
+    def __init__(self, opened: OpenCaches, touched: Mapping[str, str]) -> None:
+        self._touched = touched
         self._owner = secrets.token_hex(8).encode()
         self._lock = asyncio.Lock()  # a cancelled request ends what it still closes
         self._open = opened
         self._opened = AsyncExitStack()
         self._caches: list[Cache] | None = None
 
-    def close(self, namespaces: Collection[str]) -> None:
+    def close(self) -> None:
         """Have nothing below these namespaces served or stored until the end."""
-        if namespaces:
-            self._names |= set(namespaces)
-            _run(self._close(namespaces))
+        _run(self._close())
 
-    def end(self, namespaces: Collection[str] = ()) -> None:
-        """Drop what was closed, whether or not it was committed, and open it.
+    def end(self) -> None:
+        """Drop what was closed, whether or not it was committed, and open it."""
+        _run(self._end())
 
-        Drop these namespaces, too.
-        """
-        self._names |= set(namespaces)
-        if self._names:
-            _run(self._end())
-
-    async def _close(self, namespaces: Collection[str]) -> None:
+    async def _close(self) -> None:
         async with self._lock:
             for cache in await self._reach():
-                await on_its_loop(cache, cache.fence(namespaces, self._owner))
+                await on_its_loop(cache, cache.fence(self._touched, self._owner))
 
     async def _end(self) -> None:
+        cause = ", ".join(dict.fromkeys(self._touched.values()))
         async with self._lock, self._opened:
             for cache in await self._reach():
-                work = cache.invalidate(self._names, "a commit", self._owner)
+                work = cache.invalidate(self._touched, cause, self._owner)
                 await on_its_loop(cache, work)
 
     async def _reach(self) -> list[Cache]:

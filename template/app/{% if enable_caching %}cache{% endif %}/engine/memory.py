@@ -1,12 +1,17 @@
 """The cache in this process: bounded in bytes and in entries, with real expiry.
 
-Memory cannot be reached from another process. A command or a script that commits a
-change therefore renews a file in the service's folder, the epoch, and the service looks
-at that file's time at each lookup, which costs about a microsecond. A time to come says
-that a change is being committed: until then, the service neither serves nor stores.
+Memory cannot be reached from another process. Whoever commits a change therefore renews
+a file beside the database, the epoch, and the service looks at that file's time at each
+lookup, which costs about a microsecond. A time to come says that a change is being
+committed: until then, the service neither serves nor stores.
+
+A command always does that, a service only while there is another one: each holds a lock
+on a file of its own there. Whoever comes later than a commit has nothing older.
 """
 
 import asyncio
+import fcntl
+import glob
 import heapq
 import logging
 import math
@@ -16,9 +21,11 @@ import secrets
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 from app.cache.engine.store import CLOSED
 
@@ -28,10 +35,22 @@ _OVERHEAD = 300  # bytes of the containers that hold a key and its value
 _SWEEP_EVERY = 1.0  # seconds
 
 
-EPOCH_FILE = Path("data/cache-epoch")
+EPOCH_FILE = Path("data/cache-epoch")  # in PostgreSQL's place, the working folder
+
+
+def epoch_file(database_url: str) -> Path:
+    """Return where the processes that share a database tell each other of changes."""
+    backend, _, file = database_url.partition(":///")
+    if not backend.startswith("sqlite") or not file or file == ":memory:":
+        return EPOCH_FILE
+    database = Path(file.partition("?")[0])
+    return database.with_name(f"{database.name}-{EPOCH_FILE.name}")
+
+
 LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
 
 
+_Kept = OrderedDict[str, tuple[bytes, float]]  # the least used first
 _FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
@@ -52,20 +71,25 @@ class Memory:
         max_entries: int,
         epoch: Path = EPOCH_FILE,
         longest: float = math.inf,
+        *,
+        shares: bool = False,
     ) -> None:
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self.longest = longest
         self.used_bytes = 0
         self.evictions = 0
-        self._values: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._values: _Kept = OrderedDict()
+        self._versions: _Kept = OrderedDict()
         self._expiries: list[tuple[float, str]] = []
+        self._file = epoch
         self._epoch = Epoch(epoch)
+        self._presence = Presence(epoch) if shares else None
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def entries(self) -> int:
-        """How many values there are."""
+        """How many values there are, without the versions."""
         return len(self._values)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -76,16 +100,28 @@ class Memory:
         return [self._read(key) for key in keys]
 
     async def put(
-        self, key: str, value: bytes, expire: int, lease: str = "", owner: bytes = b""
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        versions: Mapping[str, bytes] = MappingProxyType({}),
+        lease: str = "",
+        owner: bytes = b"",
     ) -> None:
-        self._write(key, value, expire)
+        self._write(self._values, key, value, expire)
+        until = time.monotonic() + min(expire + 1, self.longest)
+        for name, version in versions.items():
+            found = self._versions.get(name)
+            if found is not None and found[0] == version and found[1] < until:
+                self._versions[name] = version, until
+                heapq.heappush(self._expiries, (until, name))
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         stored = []
         for key, value in values.items():
             old = self._read(key)
             if old is None:
-                self._write(key, value, expire)
+                self._write(self._versions, key, value, expire)
             stored.append(old or value)
         return stored
 
@@ -95,17 +131,22 @@ class Memory:
     def clear(self) -> None:
         """Drop everything."""
         self._values.clear()
+        self._versions.clear()
         self._expiries.clear()
         self.used_bytes = 0
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
-        """Do nothing: a process that dies takes this memory with it."""
+        # A process that dies takes this memory with it, but no other one's.
+        if self._presence is not None and self._presence.others():
+            end_epoch(self._file, owner=owner, seconds=seconds)
 
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
         for key, version in versions.items():
-            self._write(key, version, expire)
+            self._write(self._versions, key, version, expire)
+        if self._presence is not None and self._presence.others():
+            end_epoch(self._file, owner=owner)
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
@@ -122,7 +163,9 @@ class Memory:
         return {}
 
     async def open(self) -> None:
-        """Begin to sweep away what expired."""
+        """Begin to sweep away what expired, and to be seen by other processes."""
+        if self._presence is not None:
+            self._presence.begin()
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="cache sweeper")
 
@@ -132,37 +175,44 @@ class Memory:
             with suppress(asyncio.CancelledError):
                 await self._sweeper
             self._sweeper = None
+        if self._presence is not None:
+            self._presence.end()
         self.clear()
 
     def _read(self, key: str) -> bytes | None:
-        found = self._values.get(key)
-        if found is None:
-            return None
-        value, expires = found
-        if expires <= time.monotonic():
-            self._drop(key)
-            return None
-        self._values.move_to_end(key)
-        return value
+        for kept in (self._values, self._versions):
+            found = kept.get(key)
+            if found is not None:
+                value, expires = found
+                if expires <= time.monotonic():
+                    self._drop(key)
+                    return None
+                kept.move_to_end(key)
+                return value
+        return None
 
-    def _write(self, key: str, value: bytes, expire: int) -> None:
+    def _write(self, kept: _Kept, key: str, value: bytes, expire: int) -> None:
         self._drop(key)
         size = _size(key, value)
         if expire <= 0 or size > self.max_bytes:
             return
         expires = time.monotonic() + min(expire, self.longest)
-        self._values[key] = (value, expires)
+        kept[key] = (value, expires)
         self.used_bytes += size
         heapq.heappush(self._expiries, (expires, key))
         while self.used_bytes > self.max_bytes or self.entries > self.max_entries:
-            self._drop(next(iter(self._values)))
+            self._drop(next(iter(self._values or self._versions)))
             self.evictions += 1
-        if len(self._expiries) > 2 * len(self._values) + 1024:
-            self._expiries = [(at, name) for name, (_, at) in self._values.items()]
+        if len(self._expiries) > 2 * (len(self._values) + len(self._versions)) + 1024:
+            self._expiries = [
+                (at, name)
+                for kept in (self._values, self._versions)
+                for name, (_, at) in kept.items()
+            ]
             heapq.heapify(self._expiries)
 
     def _drop(self, key: str) -> bool:
-        found = self._values.pop(key, None)
+        found = self._values.pop(key, None) or self._versions.pop(key, None)
         if found is None:
             return False
         self.used_bytes -= _size(key, found[0])
@@ -178,7 +228,7 @@ class Memory:
         now = time.monotonic()
         while self._expiries and self._expiries[0][0] <= now:
             _, key = heapq.heappop(self._expiries)
-            found = self._values.get(key)
+            found = self._values.get(key) or self._versions.get(key)
             if found is not None and found[1] <= now:
                 self._drop(key)
 
@@ -188,13 +238,13 @@ class OtherMemory(Memory):
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         with suppress(OSError):  # it will be the same when the epoch is to end
-            end_epoch(owner=owner, seconds=seconds)
+            end_epoch(self._file, owner=owner, seconds=seconds)
 
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
         try:
-            end_epoch(owner=owner)
+            end_epoch(self._file, owner=owner)
         except OSError as error:
             log.error(
                 "A running service keeps its cached answers until they expire, since "
@@ -252,6 +302,60 @@ def end_epoch(
     if fences:
         os.utime(fresh, (last := max(fences.values()), last))
     fresh.replace(file)  # a new inode, so that equal times cannot hide a change
+
+
+class Presence:
+    """Tells the processes that share an epoch of each other."""
+
+    def __init__(self, epoch: Path) -> None:
+        self._folder = epoch.parent
+        self._all = f"{epoch.name}-process-"
+        self._ours = f"{self._all}{os.getpid()}-"  # of other applications, too
+        self._own = self._folder / f"{self._ours}{secrets.token_hex(4)}"
+        self._held: IO[bytes] | None = None
+
+    def begin(self) -> None:
+        """Be seen, before anything is read."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._held = self._own.open("wb")
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            log.warning(
+                "No other process on this machine can be told of changes, since %s "
+                "cannot be written (%s): run one process only.",
+                self._folder,
+                error,
+            )
+
+    def others(self) -> bool:
+        """Tell whether another process serves; what one left behind is removed."""
+        found = False
+        if self._held is None:
+            return False
+        for file in self._folder.glob(f"{glob.escape(self._all)}*"):
+            if not file.name.startswith(self._ours):
+                found |= not _left_behind(file)
+        return found
+
+    def end(self) -> None:
+        """Be seen no longer."""
+        if self._held is not None:
+            self._own.unlink(missing_ok=True)
+            self._held.close()
+            self._held = None
+
+
+def _left_behind(file: Path) -> bool:
+    try:
+        with file.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
 
 
 def _fences_in(value: bytes) -> dict[bytes, float]:

@@ -9,6 +9,8 @@ from weakref import WeakSet
 
 from fastapi import Request, Response
 
+from app.cache.engine.cache import TablesRead
+
 log = logging.getLogger("app.cache")
 
 Function = Callable[..., Any]
@@ -29,11 +31,12 @@ built_in: dict[Function, Literal["asker", "user", "everybody"]] = {}
 # The functions that @cached wrapped: a route whose endpoint is one of these was made
 # from the function before it was wrapped.
 decorated: WeakSet[Function] = WeakSet()
+policies: WeakSet["CachePolicy"] = WeakSet()
 # Those that it left alone because they stream by `yield`.
 streaming: WeakSet[Function] = WeakSet()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class CachePolicy:
     """What `@cached` was told; `expire` is in seconds, None for CACHE_DEFAULT_TTL.
 
@@ -50,6 +53,7 @@ class CachePolicy:
     vary: Collection[str] | None = None
     wrapper: Function | None = None
     reasons: set[str] = field(default_factory=set)  # why something was not cached
+    tables: TablesRead = field(default_factory=TablesRead)
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache.engine.entry import Entry, Pairs, namespaces_of, version_place
+from app.cache.engine.entry import Entry, Pairs
 from app.cache.engine.exchange import SCOPE_KEY, Exchange, Run, Serving, exchange_of
 from app.cache.engine.http import (
     RawHeaders,
@@ -190,16 +190,16 @@ class CachedRoute:
                 and set_now.isdisjoint(name for name, _ in entry.headers)
             )
 
-        places = [version_place(cache.prefix, name) for name in namespaces_of(key)]
         wanted = Wanted(
             key,
             place,
             exchange.reading,
+            self.policy.tables,
             accepts,
             self.policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
             shared=not exchange.reading.open,
-            storable=exchange.reading.knew(places),
+            storable=None,
         )
         found = await admit(cache, wanted)
         exchange.found(found, fresh=wanted.fresh)

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import fastapi
@@ -15,10 +16,12 @@ from app.cache.engine.policy import (
     built_in,
     cache_policy,
     decorated,
+    policies,
     streaming,
 )
 from app.cache.engine.providers import is_authenticator, nodes_of
 from app.cache.engine.route import CachedRoute, is_served
+from app.cache.engine.rules import rules
 
 log = logging.getLogger("app.cache")
 
@@ -78,6 +81,23 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
             by_get = policy is not None and "HEAD" not in methods
             heads.append(Head(mounts, context.path_regex, by_get))
     return Routes(cached, heads, encodes)
+
+
+def check_rules() -> None:
+    """Raise ConfigurationError for a rule whose namespace nothing cached can have."""
+    known = {policy.namespace.split(":")[0] for policy in policies}
+    if not known or "" in known:
+        return  # nothing is cached, or a key builder may write anything
+    for model, of_model in rules.items():
+        for rule in of_model:
+            first = rule.template.split(":")[0]
+            if "{" in first or first in known:
+                continue
+            (nearest,) = get_close_matches(first, known, 1, cutoff=0.0)
+            raise ConfigurationError(
+                f"touches({model.__name__}, {rule.template!r}) drops nothing: no "
+                f"@cached has the namespace {first!r}. Did you mean {nearest!r}?"
+            )
 
 
 def _walk(

@@ -1,6 +1,7 @@
 """What the cache asks of a store."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 CLOSED = b"!"  # what the value of a closed version begins with, and no version does
@@ -29,9 +30,18 @@ class Store(Protocol):
         ...
 
     async def put(
-        self, key: str, value: bytes, expire: int, lease: str = "", owner: bytes = b""
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        versions: Mapping[str, bytes] = MappingProxyType({}),
+        lease: str = "",
+        owner: bytes = b"",
     ) -> None:
-        """Store a value, and give a lease of this owner's back with it."""
+        """Store a value, and give a lease of this owner's back with it.
+
+        The versions that are still these live as long as it, or longer.
+        """
         ...
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:

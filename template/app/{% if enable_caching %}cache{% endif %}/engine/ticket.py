@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from app.cache.engine.cache import Cache, Lookup, Reading
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry, Pairs
 from app.cache.engine.flight import PATIENCE, Flight
 from app.cache.engine.store import StoreError
@@ -33,6 +33,7 @@ class Ticket:
     cache: Cache
     lookup: Lookup
     reading: Reading
+    read: TablesRead
     ttl: int
     storable: bool
     why_not: str = ""  # what of the run forbids to store it
@@ -66,9 +67,14 @@ class Ticket:
         own, used = self.lookup.versions, self.reading.versions
         if own is None or not self.reading.complete:
             return None
-        if any(own.get(name, version) != version for name, version in used.items()):
+        known = self.lookup.tables
+        if any(known.get(name, version) != version for name, version in used.items()):
             return None
-        return own | used
+        tables = self.reading.uncovered(self.lookup.key)
+        self.read.learn(tables)
+        if not known.keys() >= set(tables):
+            return None  # the next run is told of its version first
+        return own | used | {name: known[name] for name in tables}
 
     async def store(self, place: str, entry: Entry) -> bool:
         """Store what the run made, and land; False when the store did not take it."""
@@ -96,20 +102,22 @@ class Ticket:
 class Wanted:
     """What is looked for: `place` may come to know more of what a key depends on.
 
-    `reading` takes what the run will read. `accepts` tells whether an entry that may be
-    served is of use; `ttl` is in seconds.
+    `reading` takes what the run will read, `read` has what earlier ones did. `accepts`
+    tells whether an entry that may be served is of use; `ttl` is in seconds.
     With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
-    for himself, and what is not `storable` read data from before the lookup.
+    for himself. `storable` says that nothing was read yet; None that the lookup has to
+    tell whether that matters.
     """
 
     key: str
     place: Callable[[], str]
     reading: Reading
+    read: TablesRead
     accepts: Callable[[Entry], bool]
     ttl: int
     fresh: bool = False
     shared: bool = True
-    storable: bool = True
+    storable: bool | None = True
     in_thread: bool = False
 
 
@@ -119,13 +127,16 @@ async def admit(cache: Cache, wanted: Wanted) -> Found | Ticket:
     give_up = time.monotonic() + PATIENCE
     again = False
     while True:
-        lookup = await cache.lookup(wanted.key, wanted.place(), reading, again=again)
+        lookup = await cache.lookup(
+            wanted.key, wanted.place(), reading, wanted.read, wanted.ttl, again=again
+        )
         again = True
         entry = None if wanted.fresh else lookup.entry
         if entry is not None and wanted.accepts(entry):
             return Found(entry, collapsed=False)
-        ticket = Ticket(cache, lookup, reading, wanted.ttl, wanted.storable)
-        if wanted.fresh or not wanted.shared or not wanted.storable:
+        storable = lookup.first if wanted.storable is None else wanted.storable
+        ticket = Ticket(cache, lookup, reading, wanted.read, wanted.ttl, storable)
+        if wanted.fresh or not wanted.shared or not storable:
             return ticket
         if lookup.versions is None:
             return ticket

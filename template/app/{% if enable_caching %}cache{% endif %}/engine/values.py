@@ -174,6 +174,7 @@ async def _begin(
             key,
             lambda: cache.place(key, variant),
             reading,
+            policy.tables,
             accepts,
             policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,

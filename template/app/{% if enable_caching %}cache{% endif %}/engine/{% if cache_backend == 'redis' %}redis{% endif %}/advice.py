@@ -15,7 +15,7 @@ from redis.exceptions import (
 
 from app.cache.engine.redis.settings import RedisSettings
 
-RIGHTS = "+info +get +mget +set +del +eval +time +ping"
+RIGHTS = "+info +get +mget +set +del +expire +ttl +eval +time +ping"
 
 
 def explain(error: BaseException, settings: RedisSettings) -> str:

@@ -38,8 +38,9 @@ import random
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from app.cache.engine.cache import VERSION_TTL
@@ -95,9 +96,17 @@ class Failover:
         return found
 
     async def put(
-        self, key: str, value: bytes, expire: int, lease: str = "", owner: bytes = b""
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        versions: Mapping[str, bytes] = MappingProxyType({}),
+        lease: str = "",
+        owner: bytes = b"",
     ) -> None:
-        await self._either(lambda store: store.put(key, value, expire, lease, owner))
+        await self._either(
+            lambda store: store.put(key, value, expire, versions, lease, owner)
+        )
         self._leases.pop(lease, None)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -26,6 +27,15 @@ _RELEASE = (
     "if redis.call('GET', KEYS[1]) == ARGV[1] then "
     "return redis.call('DEL', KEYS[1]) else return 0 end"
 )
+
+# Have versions that are still those of ARGV live for at least ARGV[1] seconds.
+_EXTEND = """
+for n, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[n + 1] and redis.call('TTL', key) < ARGV[1] + 0 then
+    redis.call('EXPIRE', key, ARGV[1])
+  end
+end
+"""
 
 # Close a version, or replace it, with ARGV: owner, milliseconds (0 to replace),
 # version, seconds. A closed one is "!owner:deadline owner:deadline", by the clock of
@@ -56,6 +66,7 @@ return done.err and redis.call('DEL', KEYS[1]) or done
 """
 
 
+_REMEMBERED = 2_764_800  # seconds for which the data knows its server
 _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request waits
 
 
@@ -105,9 +116,19 @@ class RedisServer:
         return await self._line.ask(keys=[_name(key) for key in keys])
 
     async def put(
-        self, key: str, value: bytes, expire: int, lease: str = "", owner: bytes = b""
+        self,
+        key: str,
+        value: bytes,
+        expire: int,
+        versions: Mapping[str, bytes] = MappingProxyType({}),
+        lease: str = "",
+        owner: bytes = b"",
     ) -> None:
         commands: list[Command] = [("SET", _name(key), value, "EX", expire)]
+        if versions:
+            names, of = map(_name, versions), versions.values()
+            count = len(versions)
+            commands.append(("EVAL", _EXTEND, count, *names, expire + 1, *of))
         if lease:
             commands.append(_given_back(lease, owner))
         await self._line.ask(*commands)
@@ -240,7 +261,7 @@ class RedisServer:
         renewal = ("EVAL", _FENCE, 1, root, b"", 0, new_version(), VERSION_TTL)
         try:
             await connection.on_connect()
-            await recognise(connection, _name(f"{prefix}:server"), VERSION_TTL, renewal)
+            await recognise(connection, _name(f"{prefix}:server"), _REMEMBERED, renewal)
         except BaseException:  # redis-py would use it as it is
             await connection.disconnect(nowait=True)
             raise

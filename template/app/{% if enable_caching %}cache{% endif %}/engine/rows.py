@@ -1,0 +1,160 @@
+"""What a compiled statement tells of the rows that it reads or changes.
+
+Only what is the same in the database and in a key counts: whole numbers, texts that
+are compared byte for byte, UUIDs.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    CursorResult,
+    Delete,
+    Select,
+    Table,
+    Update,
+    types,
+)
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+
+from app.cache.engine.rules import UNKNOWN, Change, Row
+from app.cache.engine.sql import Kind, Statement
+
+Claims = dict[tuple[str, tuple[Any, ...]], Row]  # by table and primary key
+
+_EXACT: dict[type, type] = {
+    types.Uuid: UUID,
+    types.String: str,
+    types.Text: str,
+    types.Unicode: str,
+    types.UnicodeText: str,
+    types.VARCHAR: str,
+    types.TEXT: str,
+}
+
+
+def fixed_in(context: DefaultExecutionContext | None, table: Table) -> Row:
+    """Return the values that the WHERE of a SELECT fixes of a table's columns."""
+    compiled = _compiled(context)
+    if context is None or compiled is None or len(context.compiled_parameters) != 1:
+        return {}
+    return _fixed(compiled, table, context.compiled_parameters[0])
+
+
+def changes_of(
+    kind: Kind,
+    table: Table,
+    does: Statement,
+    context: DefaultExecutionContext | None,
+    claims: Claims,
+) -> Iterator[Change]:
+    """Yield what is known of a change of a table's rows.
+
+    `claims` are the old values of rows that are known from elsewhere.
+    """
+    compiled = _compiled(context)
+    statement = getattr(compiled, "statement", None)
+    of = getattr(getattr(statement, "table", None), "key", None)
+    single = len(does.writes) == 1 and of == table.key
+    if context is None or compiled is None or not single:
+        deletes = kind == "DELETE"
+        yield Change(table, [{}], {} if deletes or does.plain else None, deletes)
+        return
+    keys = {column.name.lower(): column.key for column in table.columns}
+    for values in context.compiled_parameters:
+        if kind == "INSERT":
+            added = {key: values[key] for key in keys.values() if key in values}
+            yield Change(table, [added]) if does.plain else Change(table, [{}], None)
+            continue
+        row = _fixed(compiled, table, values)
+        primary = tuple(row.get(column.key) for column in table.primary_key)
+        row = {**claims.get((table.key, primary), {}), **row}
+        if kind == "DELETE":
+            yield Change(table, [row], deletes=True)
+        elif does.sets is None or not does.sets <= keys.keys():
+            yield Change(table, [row], None)
+        else:
+            sets = {keys[n]: values.get(keys[n], UNKNOWN) for n in does.sets}
+            yield Change(table, [row], sets)
+
+
+def lacks_key(change: Change) -> bool:
+    """Tell whether the database gives the new row its primary key."""
+    column = change.table.autoincrement_column
+    return column is not None and column.key not in change.rows[0]
+
+
+def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
+    """Return the changes with the primary keys that their new rows were given."""
+    try:
+        given = result.inserted_primary_key_rows
+    except (InvalidRequestError, AttributeError):
+        return changes
+    if len(given) != len(changes):
+        return changes
+    names = [column.key for column in changes[0].table.primary_key]
+    known = [
+        {name: value for name, value in zip(names, key or (), strict=False) if value}
+        for key in given
+    ]
+    return [
+        change._replace(rows=[{**change.rows[0], **key}])
+        for change, key in zip(changes, known, strict=True)
+    ]
+
+
+def _compiled(context: DefaultExecutionContext | None) -> SQLCompiler | None:
+    compiled = getattr(context, "compiled", None)
+    return compiled if isinstance(compiled, SQLCompiler) else None
+
+
+Equality = tuple[Column[Any], str]  # and the name of the value that is bound
+_equal: WeakKeyDictionary[SQLCompiler, list[Equality]] = WeakKeyDictionary()
+
+
+def _fixed(compiled: SQLCompiler, table: Table, values: Mapping[str, Any]) -> Row:
+    found = _equal.get(compiled)
+    if found is None:
+        statement = compiled.statement
+        found = _equal[compiled] = []
+        if isinstance(statement, Select | Update | Delete):
+            found += _equalities(compiled, statement.whereclause)
+    return {
+        column.key: values[name]
+        for column, name in found
+        if column.table.key == table.key and _is_exact(column, values.get(name))
+    }
+
+
+def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
+    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
+        for each in clause.clauses:
+            yield from _equalities(compiled, each)
+    elif isinstance(clause, BinaryExpression) and clause.operator is operators.eq:
+        column, value = clause.left, clause.right
+        if (
+            isinstance(column, Column)
+            and isinstance(column.table, Table)
+            and isinstance(value, BindParameter)
+        ):
+            # With a cached statement, the values of `value` are those of the first one.
+            name = compiled.bind_names.get(compiled.binds.get(value.key, value))
+            if name is not None:
+                yield column, name
+
+
+def _is_exact(column: Column[Any], value: object) -> bool:
+    """Tell whether the value is equal to the row's only if their texts are, too."""
+    kind: Any = column.type
+    if isinstance(kind, types.Integer):
+        return type(value) is int
+    compared_by_bytes = getattr(kind, "collation", None) is None
+    return compared_by_bytes and type(value) is _EXACT.get(type(kind))

@@ -1,0 +1,482 @@
+"""C3: whatever way a row is written, the commit makes what was read of it stale."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.cache import cached, invalidate_namespace, touches
+from app.cache.engine import rules
+from app.config import Settings
+from tests.engine.shop import (
+    Article,
+    Author,
+    Employee,
+    Engineer,
+    Manager,
+    Post,
+    Shop,
+    Tag,
+    article,
+    engineers,
+    key_of,
+    link,
+    managers,
+    opened,
+    posts,
+    tag,
+    tags,
+)
+
+Read = Callable[[Shop], Awaitable[list[Any]]]
+Write = Callable[[AsyncSession], Awaitable[Any]]
+TAGS = Tag.metadata.tables[Tag.__tablename__]
+
+
+@pytest.fixture(params=["rules", "no rules"])
+def ruled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Have rules for the models, and then none: a forgotten one must not matter."""
+    monkeypatch.setattr(rules, "rules", dict(rules.rules))
+    if request.param == "rules":
+        touches(Article, "shop-articles:{id}")
+        touches(Tag, "shop-tags:{id}", "shop-tags:list")
+        touches(Manager, "shop-managers")
+        touches(Engineer, "shop-engineers")
+        touches(Post, "shop-posts")
+    return bool(request.param == "rules")
+
+
+@pytest.fixture
+async def shop(app: FastAPI, ruled: bool, settings: Settings) -> AsyncIterator[Shop]:
+    async with opened(settings) as shop:
+        yield shop
+
+
+async def first_article(shop: Shop) -> list[Any]:
+    return await article(shop, id=1)
+
+
+WAYS: list[tuple[Read, Write]] = []
+
+
+def way(read: Read) -> Callable[[Write], Write]:
+    def enlist(write: Write) -> Write:
+        WAYS.append((read, write))
+        return write
+
+    return enlist
+
+
+@way(tags)
+async def flush_of_a_new_row(session: AsyncSession) -> None:
+    session.add(Tag(id=3, name="three"))
+
+
+@way(tags)
+async def flush_of_many_new_rows(session: AsyncSession) -> None:
+    session.add_all([Tag(name=f"new {n}") for n in range(20)])
+
+
+@way(tags)
+async def flush_of_a_changed_row(session: AsyncSession) -> None:
+    (await session.get_one(Tag, 1)).name = "changed"
+
+
+@way(tags)
+async def flush_of_a_deleted_row(session: AsyncSession) -> None:
+    await session.delete(await session.get_one(Tag, 2))
+
+
+@way(tags)
+async def flush_in_a_savepoint(session: AsyncSession) -> None:
+    async with session.begin_nested():
+        (await session.get_one(Tag, 1)).name = "nested"
+
+
+@way(first_article)
+async def relationship_append(session: AsyncSession) -> None:
+    found = await session.get_one(Article, 1)
+    await _tags_of(session, found)
+    found.tags.append(await session.get_one(Tag, 2))
+
+
+@way(first_article)
+async def relationship_clear(session: AsyncSession) -> None:
+    found = await session.get_one(Article, 1)
+    await _tags_of(session, found)
+    found.tags.clear()
+
+
+async def _tags_of(session: AsyncSession, found: Article) -> None:
+    await session.refresh(found, ["tags"])
+
+
+@way(first_article)
+async def delete_that_cascades_to_a_link(session: AsyncSession) -> None:
+    await session.execute(delete(Tag).where(Tag.id == 1))
+
+
+@way(first_article)
+async def insert_into_a_secondary_table(session: AsyncSession) -> None:
+    await session.execute(insert(link).values(article_id=1, tag_id=2))
+
+
+@way(first_article)
+async def rename_of_a_related_row(session: AsyncSession) -> None:
+    await session.execute(update(Tag).where(Tag.id == 1).values(name="related"))
+
+
+@way(tags)
+async def merge(session: AsyncSession) -> None:
+    await session.merge(Tag(id=1, name="merged"))
+
+
+@way(tags)
+async def bulk_update_mappings(session: AsyncSession) -> None:
+    rows = [{"id": 1, "name": "mapped"}]
+    await session.run_sync(lambda sync: sync.bulk_update_mappings(Tag, rows))
+
+
+@way(tags)
+async def bulk_insert_mappings(session: AsyncSession) -> None:
+    rows = [{"id": 9, "name": "mapped"}]
+    await session.run_sync(lambda sync: sync.bulk_insert_mappings(Tag, rows))
+
+
+@way(tags)
+async def bulk_save_objects(session: AsyncSession) -> None:
+    await session.run_sync(lambda sync: sync.bulk_save_objects([Tag(id=9, name="s")]))
+
+
+@way(tags)
+async def query_update(session: AsyncSession) -> None:
+    await session.run_sync(
+        lambda sync: sync.query(Tag).filter(Tag.id == 1).update({"name": "queried"}),
+    )
+
+
+@way(tags)
+async def query_delete(session: AsyncSession) -> None:
+    await session.run_sync(lambda sync: sync.query(Tag).filter(Tag.id == 2).delete())
+
+
+@way(tags)
+async def bulk_update(session: AsyncSession) -> None:
+    await session.execute(update(Tag).values(name=func.upper(Tag.name)))
+
+
+@way(tags)
+async def bulk_update_by_primary_keys(session: AsyncSession) -> None:
+    await session.execute(update(Tag), [{"id": 1, "name": "by key"}])
+
+
+@way(tags)
+async def bulk_update_by_a_subquery(session: AsyncSession) -> None:
+    linked = select(link.c.tag_id)
+    await session.execute(update(Tag).where(Tag.id.in_(linked)).values(name="linked"))
+
+
+@way(tags)
+async def bulk_update_that_returns(session: AsyncSession) -> None:
+    statement = update(Tag).where(Tag.id == 1).values(name="ret").returning(Tag.id)
+    assert (await session.scalars(statement)).all() == [1]
+
+
+@way(tags)
+async def bulk_insert(session: AsyncSession) -> None:
+    await session.execute(insert(Tag), [{"name": "x"}, {"name": "y"}])
+
+
+@way(tags)
+async def bulk_insert_of_several_values(session: AsyncSession) -> None:
+    await session.execute(insert(Tag).values([{"name": "x"}, {"name": "y"}]))
+
+
+@way(tags)
+async def insert_from_select(session: AsyncSession) -> None:
+    chosen = select(Tag.id + 100, Tag.name)
+    await session.execute(insert(Tag).from_select(["id", "name"], chosen))
+
+
+@way(tags)
+async def upsert(session: AsyncSession) -> None:
+    dialect = session.get_bind().dialect.name
+    added = (postgresql if dialect == "postgresql" else sqlite).insert(Tag)
+    added = added.values(id=1, name="upserted")
+    names = {"name": added.excluded.name}
+    await session.execute(
+        added.on_conflict_do_update(index_elements=["id"], set_=names)
+    )
+
+
+@way(tags)
+async def core_on_the_connection(session: AsyncSession) -> None:
+    connection = await session.connection()
+    await connection.execute(update(TAGS).where(TAGS.c.id == 1).values(name="core"))
+
+
+@way(tags)
+async def core_in_many_rows(session: AsyncSession) -> None:
+    statement = update(TAGS).where(TAGS.c.id == bindparam("of"))
+    rows = [{"of": 1, "name": "m1"}, {"of": 2, "name": "m2"}]
+    await (await session.connection()).execute(statement, rows)
+
+
+@way(tags)
+async def plain_text(session: AsyncSession) -> None:
+    await session.execute(text("UPDATE shop_tags SET name = 'text' WHERE id = 1"))
+
+
+@way(tags)
+async def text_of_the_driver(session: AsyncSession) -> None:
+    connection = await session.connection()
+    await connection.exec_driver_sql("/* - */ DELETE FROM shop_tags WHERE id = 2")
+
+
+@way(managers)
+async def bulk_update_of_a_base_class(session: AsyncSession) -> None:
+    await session.execute(
+        update(Employee).where(Employee.kind == "manager").values(name="renamed")
+    )
+
+
+@way(managers)
+async def bulk_insert_of_a_base_class(session: AsyncSession) -> None:
+    await session.execute(insert(Employee), [{"name": "new", "kind": "manager"}])
+
+
+@way(managers)
+async def bulk_delete_of_a_base_class(session: AsyncSession) -> None:
+    await session.execute(delete(Employee).where(Employee.kind == "manager"))
+
+
+@way(engineers)
+async def bulk_update_of_a_joined_base_class(session: AsyncSession) -> None:
+    await session.execute(
+        update(Employee).where(Employee.kind == "engineer").values(name="renamed")
+    )
+
+
+@way(engineers)
+async def bulk_delete_of_a_joined_base_class(session: AsyncSession) -> None:
+    await session.execute(delete(Employee).where(Employee.kind == "engineer"))
+
+
+@way(engineers)
+async def flush_of_a_subclass(session: AsyncSession) -> None:
+    (await session.get_one(Engineer, 2)).level = 7
+
+
+@way(posts)
+async def primary_key_that_cascades(session: AsyncSession) -> None:
+    (await session.get_one(Author, "ann")).slug = "anna"
+
+
+@way(posts)
+async def bulk_update_that_cascades(session: AsyncSession) -> None:
+    await session.execute(update(Author).where(Author.slug == "ann").values(slug="b"))
+
+
+@way(posts)
+async def delete_that_sets_null(session: AsyncSession) -> None:
+    await session.execute(delete(Author).where(Author.slug == "ann"))
+
+
+@way(tags)
+async def table_that_is_emptied(session: AsyncSession) -> None:
+    connection = await session.connection()
+    await connection.execute(delete(link))
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("TRUNCATE shop_tags CASCADE"))
+    else:
+        await connection.execute(text("DELETE FROM shop_tags"))
+
+
+@pytest.mark.parametrize(
+    ("read", "write"), WAYS, ids=[write.__name__ for _, write in WAYS]
+)
+async def test_a_write_is_seen_by_the_next_read(
+    shop: Shop, read: Read, write: Write
+) -> None:
+    await read(shop)  # the first run after other rules tells which tables it reads
+    before = await read(shop)
+    runs = shop.runs
+    assert await read(shop) == before
+    assert shop.runs == runs, "it was not cached"
+    async with shop.session.begin() as session:
+        await write(session)
+    after = await read(shop)
+    assert after != before
+    assert shop.runs == runs + 1
+    assert await read(shop) == after
+
+
+async def test_a_data_changing_cte_is_seen(shop: Shop, settings: Settings) -> None:
+    if shop.engine.dialect.name != "postgresql":
+        pytest.skip("only PostgreSQL has them")
+    before = await tags(shop)
+    changed = update(Tag).where(Tag.id == 1).values(name="cte").returning(Tag.id)
+    async with shop.session.begin() as session:
+        await session.execute(select(changed.cte("changed").c.id))
+    assert await tags(shop) != before
+
+
+async def test_a_transaction_of_the_engine_alone_is_seen(shop: Shop) -> None:
+    before = await tags(shop)
+    async with shop.engine.begin() as connection:
+        await connection.execute(update(TAGS).values(name="engine"))
+    assert await tags(shop) != before
+    before = await tags(shop)
+    async with shop.engine.connect() as connection:
+        await connection.execute(update(TAGS).values(name="connection"))
+        await connection.commit()
+        assert await tags(shop) != before
+
+
+async def test_a_statement_that_commits_by_itself_is_seen(shop: Shop) -> None:
+    before = await tags(shop)
+    async with shop.engine.connect() as connection:
+        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await alone.execute(update(TAGS).values(name="alone"))
+        assert await tags(shop) != before
+
+
+async def test_a_rollback_drops_nothing(shop: Shop) -> None:
+    before, runs = await tags(shop), shop.runs
+    async with shop.session() as session:
+        await session.execute(update(Tag).values(name="never"))
+        await session.rollback()
+    async with shop.session.begin() as session:
+        savepoint = await session.begin_nested()
+        await session.execute(update(Tag).values(name="never"))
+        await savepoint.rollback()
+    assert await tags(shop) == before
+    assert shop.runs == runs
+
+
+@pytest.mark.parametrize("ruled", ["rules"], indirect=True)
+async def test_with_rules_the_change_of_a_row_leaves_another_row_a_hit(
+    shop: Shop,
+) -> None:
+    await tag(shop, id=1)
+    await tag(shop, id=2)
+    runs = shop.runs
+    async with shop.session.begin() as session:
+        (await session.get_one(Tag, 1)).name = "changed"
+    await tag(shop, id=2)
+    assert shop.runs == runs
+    assert (await tag(shop, id=1))[0][1] == "changed"
+    assert shop.runs == runs + 1
+
+
+@pytest.mark.parametrize("ruled", ["rules"], indirect=True)
+async def test_a_rule_that_does_not_reach_the_key_proves_nothing(shop: Shop) -> None:
+    """The list has no rule for this key, so each change of the table counts."""
+    before = await tags(shop, which="elsewhere")
+    async with shop.session.begin() as session:
+        (await session.get_one(Tag, 1)).name = "changed"
+    assert await tags(shop, which="elsewhere") != before
+
+
+async def test_random_reads_and_writes_are_never_stale(shop: Shop) -> None:
+    chance = random.Random(13)  # noqa: S311 - the same in every run
+    reads: list[Read] = [
+        tags,
+        first_article,
+        lambda shop: tag(shop, id=1),
+        lambda shop: tag(shop, id=2),
+        lambda shop: tags(shop, which="elsewhere"),
+    ]
+    for number in range(200):
+        if chance.random() < 0.3:
+            async with shop.session.begin() as session:
+                of = chance.choice([1, 2])
+                name = f"{number}"
+                match chance.randrange(4):
+                    case 0:
+                        (await session.get_one(Tag, of)).name = name
+                    case 1:
+                        await session.execute(
+                            update(Tag).where(Tag.id == of).values(name=name)
+                        )
+                    case 2:
+                        session.add(Tag(name=name))
+                    case _:
+                        await session.execute(
+                            text("UPDATE shop_tags SET name = :n"), {"n": name}
+                        )
+        else:
+            read = chance.choice(reads)
+            cached = await read(shop)
+            async with shop.session.begin() as session:
+                rows = await session.execute(select(Tag.id, Tag.name))
+                names = {row[0]: row[1] for row in rows}
+                linked = await session.scalars(select(link.c.tag_id))
+                if read is first_article:
+                    true: list[Any] = ["a", [names[id] for id in sorted(linked)]]
+                else:
+                    true = sorted([id, name] for id, name in names.items())
+                    if len(cached) == 1:
+                        true = [row for row in true if row[0] == cached[0][0]]
+            assert cached == true
+
+
+async def test_by_hand_it_is_dropped_at_once_and_again_by_the_commit(
+    shop: Shop,
+) -> None:
+    await tags(shop)
+    runs = shop.runs
+    async with shop.session.begin() as session:
+        await session.execute(select(Tag.id))
+        await invalidate_namespace("shop-tags")
+        await tags(shop)  # by another session: it reads what was there before
+        assert shop.runs == runs + 1
+    await tags(shop)
+    assert shop.runs == runs + 2
+
+
+async def test_what_is_read_through_a_view_depends_on_every_table(
+    shop: Shop,
+) -> None:
+    async with shop.engine.begin() as connection:
+        await connection.execute(
+            text("CREATE VIEW shop_names AS SELECT name FROM shop_tags")
+        )
+    await shop.engine.dispose()  # a new connection looks at the views
+
+    @cached(namespace="shop-names", key_builder=key_of, expire=100)
+    async def names(shop: Shop) -> list[Any]:
+        return await shop.rows(text("SELECT name FROM shop_names ORDER BY name"))
+
+    try:
+        before, runs = await names(shop), shop.runs
+        assert await names(shop) == before
+        assert shop.runs == runs
+        async with shop.session.begin() as session:
+            await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
+        assert await names(shop) != before
+    finally:
+        async with shop.engine.begin() as connection:
+            await connection.execute(text("DROP VIEW shop_names"))
+
+
+async def test_a_table_with_a_trigger_may_change_every_other_one(shop: Shop) -> None:
+    if shop.engine.dialect.name != "sqlite":
+        pytest.skip("the trigger is SQLite's")
+    async with shop.engine.begin() as connection:
+        await connection.execute(
+            text(
+                "CREATE TRIGGER shop_trigger AFTER UPDATE ON shop_authors BEGIN "
+                "UPDATE shop_tags SET name = 'by trigger'; END"
+            )
+        )
+    await shop.engine.dispose()
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Author).values(slug="anne"))
+    assert await tags(shop) != before
