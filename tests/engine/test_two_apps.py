@@ -192,3 +192,24 @@ async def test_concurrent_requests_to_both_are_answered_by_each(
         answers = await asyncio.gather(*(s.me() for s in services * 10))
         expected = [f"{s.name}@example.com" for s in services * 10]
         assert [email for email, _ in answers] == expected
+
+
+async def test_two_prefixes_on_one_database_hear_of_each_others_commits(
+    settings: Settings, storage: str
+) -> None:
+    another = settings.model_copy(update={"cache_prefix": "two"})
+    one, two = Service(settings, "one"), Service(another, "one")
+    for service in (one, two):
+        await service.start()
+    await one.register()
+    two.headers = one.headers
+    for number in range(4):
+        writer = (one, two)[number % 2]
+        for _ in "12":
+            for service in (one, two):
+                await service.first_name()
+        await writer.rename(f"Renamed {number}")
+        for service in (one, two):
+            assert await service.first_name() == f"Renamed {number}"
+    for service in (two, one):
+        await service.stack.aclose()

@@ -13,7 +13,7 @@ from app.cache.backend import check_processes, open_once, open_store
 from app.cache.engine import commits
 from app.cache.engine.cache import Cache
 from app.cache.engine.entry import ConfigurationError
-from app.cache.engine.exchange import caches_with, here, running
+from app.cache.engine.exchange import here, running
 from app.cache.engine.face import show_face
 from app.cache.engine.middleware import CacheMiddleware, Served
 from app.cache.engine.start import check_rules, look_at
@@ -79,11 +79,17 @@ def watch_commits(engine: AsyncEngine, metadata: MetaData, settings: Settings) -
 
 @asynccontextmanager
 async def opened_caches(settings: Settings) -> AsyncIterator[list[Cache]]:
-    """Yield the caches that run with these settings, none when caching is off.
+    """Yield the running caches of these settings or this database.
 
-    Where none runs, as in a command or a script, one is opened for this use.
+    None when caching is off. Where none runs, as in a command or a script, one is
+    opened for this use.
     """
-    found = caches_with(settings.cache_prefix)
+    found = [
+        cache
+        for cache in running
+        if cache.prefix == settings.cache_prefix
+        or cache.settings.database_url == settings.database_url
+    ]
     if found or not settings.cache_enabled:
         yield found
         return

@@ -97,7 +97,7 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     # No event comes after a COMMIT, and those of savepoints do not say which one.
     around: dict[str, Callable[..., None]] = {
         "do_commit": watcher.committing,
-        "do_rollback": _rolling_back,
+        "do_rollback": watcher.rolling_back,
         "do_savepoint": _savepoint,
         "do_rollback_to_savepoint": _to_savepoint,
         "do_release_savepoint": _release,
@@ -219,6 +219,17 @@ class _Watcher:
             finally:
                 work.end()
 
+    def rolling_back(
+        self, original: Callable[[Any], None], connection: PoolProxiedConnection
+    ) -> None:
+        """ROLLBACK, and forget what was changed."""
+        try:
+            original(connection)
+        finally:
+            if (work := _work_of(connection)) is not None:
+                work.end()
+                self._open(connection.info)  # of a statement that failed by itself
+
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
         if work.adding:  # it failed, or does not tell its keys
@@ -268,16 +279,6 @@ class _Watcher:
     def _touch(self, work: Work, changes: Iterable[Change], cause: str) -> None:
         for change in changes:
             work.touch(self._tables.touched(change), cause)
-
-
-def _rolling_back(
-    original: Callable[[Any], None], connection: PoolProxiedConnection
-) -> None:
-    try:
-        original(connection)
-    finally:
-        if (work := _work_of(connection)) is not None:
-            work.end()
 
 
 def _commits_by_itself(connection: Connection) -> bool:

@@ -178,9 +178,7 @@ async def _begin(
             accepts,
             policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
-            storable=not (
-                reading.root.open or any(map(_in_transaction, given.values()))
-            ),
+            storable=not (reading.root.open or any(map(_has_read, given.values()))),
             in_thread=in_thread,
         ),
     )
@@ -247,8 +245,11 @@ def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
     return getattr(endpoint, "__cache_policy__", None) is policy
 
 
-def _in_transaction(value: object) -> bool:
-    return isinstance(value, AsyncSession | Session) and value.in_transaction()
+def _has_read(value: object) -> bool:
+    """Tell whether it is a session that may answer with what it has read before."""
+    if not isinstance(value, AsyncSession | Session):
+        return False
+    return value.in_transaction() or bool(value.identity_map)
 
 
 @lru_cache(maxsize=1024)
