@@ -2,7 +2,7 @@
 
 Exits with 1, and prints the smallest scenario it found, where two answers differ.
 The cache is the one that the environment names: in memory, or with REDIS_ENABLED and
-REDIS_URL in Redis. WRITES=all writes in all ways, see `tables`.
+REDIS_URL in Redis.
 """
 
 import argparse

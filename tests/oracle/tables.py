@@ -1,11 +1,6 @@
-"""Cached reads of tables, with rules or without, and the ways of writing to them.
-
-WRITES says which ways: "exact" are those that `touches` promises for the first version
-of the cache: what a flush does, and bulk statements on the model itself. "all" are all.
-"""
+"""Cached reads of tables, with rules or without, and the ways of writing to them."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,8 +26,6 @@ from app.database.base import Base
 from app.managers.auth import CurrentUser
 from app.models.user import User
 from tests.oracle.parts import ran, stock
-
-WRITES = os.environ.get("WRITES", "exact")
 
 # The models.
 
@@ -197,8 +190,7 @@ _table("tags", Tag)
 _table("managers", Manager)
 _table("engineers", Engineer)
 _table("posts", Post)
-if WRITES == "all":
-    _table("notes", Note)
+_table("notes", Note)
 
 
 # Writes: each gets a session, whose commit the request makes, and a number.
@@ -207,13 +199,9 @@ Way = Callable[[AsyncSession, int], Awaitable[object]]
 WAYS: dict[str, Way] = {}
 
 
-def way(which: str) -> Callable[[Way], Way]:
-    def add(write: Way) -> Way:
-        if which == "exact" or WRITES == "all":
-            WAYS[write.__name__] = write
-        return write
-
-    return add
+def way(write: Way) -> Way:
+    WAYS[write.__name__] = write
+    return write
 
 
 def sync(work: Callable[[Session, int], object]) -> Way:
@@ -224,64 +212,61 @@ def sync(work: Callable[[Session, int], object]) -> Way:
     return write
 
 
-exact, unseen = way("exact"), way("all")
-
-
-@exact
+@way
 async def tag_renamed(s: AsyncSession, n: int) -> None:
     if tag := await s.get(Tag, 1 + n % 2):
         tag.name = f"renamed {n}"
 
 
-@exact
+@way
 async def tag_added(s: AsyncSession, n: int) -> None:
     s.add(Tag(name=f"added {n}"))
 
 
-@exact
+@way
 async def tag_deleted(s: AsyncSession, n: int) -> None:
     if tag := await s.get(Tag, 1 + n % 2):
         await s.delete(tag)
 
 
-@exact
+@way
 async def article_renamed(s: AsyncSession, n: int) -> None:
     if found := await s.get(Article, 10 if n % 2 else 1):
         found.title = f"renamed {n}"
 
 
-@exact
+@way
 async def article_deleted(s: AsyncSession, n: int) -> None:
     await s.execute(delete(Article).where(Article.id == 10))
 
 
-@exact
+@way
 async def tags_updated(s: AsyncSession, n: int) -> None:
     await s.execute(update(Tag).where(Tag.id == 1).values(name=f"bulk {n}"))
 
 
-@exact
+@way
 async def tags_updated_by_key(s: AsyncSession, n: int) -> None:
     await s.execute(update(Tag), [{"id": 1, "name": f"by key {n}"}])
 
 
-@exact
+@way
 async def tags_inserted(s: AsyncSession, n: int) -> None:
     await s.execute(insert(Tag), [{"name": f"bulk {n}"}, {"name": "bulk too"}])
 
 
-@exact
+@way
 async def tag_merged(s: AsyncSession, n: int) -> None:
     await s.merge(Tag(id=1, name=f"merged {n}"))
 
 
-@exact
+@way
 async def in_savepoint(s: AsyncSession, n: int) -> None:
     async with s.begin_nested():
         await tag_renamed(s, n)
 
 
-@exact
+@way
 async def savepoint_undone(s: AsyncSession, n: int) -> None:
     await article_renamed(s, n)
     async with s.begin_nested() as savepoint:
@@ -289,32 +274,32 @@ async def savepoint_undone(s: AsyncSession, n: int) -> None:
         await savepoint.rollback()
 
 
-@exact
+@way
 async def rolled_back(s: AsyncSession, n: int) -> None:
     await tag_renamed(s, n)
     await s.flush()
     raise HTTPException(409, "undone")
 
 
-@exact
+@way
 async def committed_then_failed(s: AsyncSession, n: int) -> None:
     await tag_renamed(s, n)
     await s.commit()
     raise HTTPException(418, "but it is written")
 
 
-@exact
+@way
 async def author_deleted(s: AsyncSession, n: int) -> None:
     await s.execute(delete(Author).where(Author.slug == "bob"))
 
 
-@exact
+@way
 @sync
 def query_updated(s: Session, n: int) -> None:
     s.query(Tag).filter(Tag.id == 1).update({"name": f"query {n}"})
 
 
-@unseen
+@way
 async def tag_appended(s: AsyncSession, n: int) -> None:
     found = await s.get(Article, 1, options=[selectinload(Article.tags)])
     tag = await s.get(Tag, 2)
@@ -322,55 +307,55 @@ async def tag_appended(s: AsyncSession, n: int) -> None:
         found.tags.append(tag)
 
 
-@unseen
+@way
 async def tags_cleared(s: AsyncSession, n: int) -> None:
     if found := await s.get(Article, 1, options=[selectinload(Article.tags)]):
         found.tags.clear()
 
 
-@unseen
+@way
 async def link_inserted(s: AsyncSession, n: int) -> None:
     await s.execute(delete(link))
     source = select(Article.id, Tag.id).where(Tag.id == 1 + n % 2)
     await s.execute(insert(link).from_select(["article_id", "tag_id"], source))
 
 
-@unseen
+@way
 @sync
 def mappings_updated(s: Session, n: int) -> None:
     s.bulk_update_mappings(Tag.__mapper__, [{"id": 1, "name": f"mapping {n}"}])
 
 
-@unseen
+@way
 @sync
 def mappings_inserted(s: Session, n: int) -> None:
     s.bulk_insert_mappings(Tag.__mapper__, [{"name": f"mapping {n}"}])
 
 
-@unseen
+@way
 @sync
 def objects_saved(s: Session, n: int) -> None:
     s.bulk_save_objects([Tag(name=f"saved {n}")])
 
 
-@unseen
+@way
 async def core_on_session(s: AsyncSession, n: int) -> None:
     await s.execute(update(Tag.__table__).values(name=f"core {n}"))  # type: ignore[arg-type] # a Table
 
 
-@unseen
+@way
 async def core_on_connection(s: AsyncSession, n: int) -> None:
     await (await s.connection()).execute(update(Tag).values(name=f"connection {n}"))
 
 
-@unseen
+@way
 async def core_many(s: AsyncSession, n: int) -> None:
     query = update(Tag).where(Tag.id == bindparam("key")).values(name=bindparam("to"))
     connection = await s.connection()
     await connection.execute(query, [{"key": key, "to": f"{n}"} for key in (1, 2)])
 
 
-@unseen
+@way
 async def on_engine(s: AsyncSession, n: int) -> None:
     """A transaction of its own, beside the session's."""
     assert isinstance(s.bind, AsyncEngine)
@@ -378,25 +363,25 @@ async def on_engine(s: AsyncSession, n: int) -> None:
         await connection.execute(insert(Tag).values(name=f"engine {n}"))
 
 
-@unseen
+@way
 async def by_text(s: AsyncSession, n: int) -> None:
     await s.execute(text("UPDATE oracle_tags SET name = :to"), {"to": f"text {n}"})
 
 
-@unseen
+@way
 async def by_returning(s: AsyncSession, n: int) -> None:
     query = update(Tag).where(Tag.id == 1).values(name=f"returned {n}")
     await s.execute(query.returning(Tag.id))
 
 
-@unseen
+@way
 async def by_cte(s: AsyncSession, n: int) -> None:
     if s.get_bind().dialect.name == "postgresql":
         changed = update(Tag).values(name=f"cte {n}").returning(Tag.id).cte("changed")
         await s.execute(select(changed.c.id))
 
 
-@unseen
+@way
 async def upserted(s: AsyncSession, n: int) -> None:
     from sqlalchemy.dialects import postgresql, sqlite
 
@@ -409,50 +394,50 @@ async def upserted(s: AsyncSession, n: int) -> None:
     )
 
 
-@unseen
+@way
 async def insert_from_select(s: AsyncSession, n: int) -> None:
     source = select(Tag.name).where(Tag.id == 1)
     await s.execute(insert(Tag).from_select(["name"], source))
 
 
-@unseen
+@way
 async def base_updated(s: AsyncSession, n: int) -> None:
     await s.execute(update(Employee).values(name=f"base {n}"))
 
 
-@unseen
+@way
 async def base_inserted(s: AsyncSession, n: int) -> None:
     await s.execute(insert(Employee), [{"name": f"new {n}", "kind": "manager"}])
 
 
-@unseen
+@way
 async def base_deleted(s: AsyncSession, n: int) -> None:
     kind = "manager" if n % 2 else "engineer"
     await s.execute(delete(Employee).where(Employee.kind == kind))
 
 
-@unseen
+@way
 async def slug_changed(s: AsyncSession, n: int) -> None:
     if author := await s.get(Author, "ann"):
         author.slug = f"anna{n}"
 
 
-@unseen
+@way
 async def slugs_updated(s: AsyncSession, n: int) -> None:
     await s.execute(update(Author).where(Author.slug == "ann").values(slug=f"anne{n}"))
 
 
-@unseen
+@way
 async def note_added(s: AsyncSession, n: int) -> None:
     s.add(Note(body=f"note {n}"))
 
 
-@unseen
+@way
 async def notes_deleted(s: AsyncSession, n: int) -> None:
     await s.execute(delete(Note))
 
 
-@unseen
+@way
 async def user_by_core(s: AsyncSession, n: int) -> None:
     connection = await s.connection()
     await connection.execute(update(User).values(first_name=f"Core{n}"))
