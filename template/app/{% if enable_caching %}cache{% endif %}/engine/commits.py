@@ -150,8 +150,8 @@ class _Watcher:
         cursor.close()
         connection.rollback()
         tables = self._tables
-        tables.views = frozenset(name for kind, name in found if kind == "view")
-        tables.triggered = frozenset(name for kind, name in found if kind != "view")
+        tables.views |= {name for kind, name in found if kind == "view"}
+        tables.triggered |= {name for kind, name in found if kind != "view"}
 
     def begin(self, connection: Connection) -> None:
         """Note a transaction. What is looked up later may be newer than its reads."""
