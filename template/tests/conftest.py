@@ -4,6 +4,7 @@
 """
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from pkgutil import iter_modules
 
 import httpx
@@ -17,11 +18,22 @@ from tests import servers
 from tests.asgi import lifespan
 from tests.environment import settings_from
 
+PROJECT = Path(__file__).parents[1]
+
 pytest_plugins = [
     "tests.migrations",
     "tests.people",
     *(f"tests.servers.{module.name}" for module in iter_modules(servers.__path__)),
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work elsewhere: processes in one folder tell each other of what they change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PROJECT))
+        patch.chdir(tmp_path_factory.mktemp("folder"))
+        yield
 
 
 @pytest.fixture
