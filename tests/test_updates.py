@@ -182,7 +182,7 @@ def test_service_works_after_an_update_and_a_switch(
     busy_since_the_oldest: Owner, journey: tuple[Row, Row]
 ) -> None:
     service = travel(busy_since_the_oldest, *journey)
-    service.run("pytest", "-q", "-p", "no:cacheprovider", *QUICK)
+    service.run("pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK)
 
 
 @pytest.mark.nightly
@@ -192,7 +192,7 @@ def test_all_tests_of_the_service_pass_after_an_update_and_a_switch(
 ) -> None:
     service = travel(busy_since_the_oldest, *journey)
     service.run("mypy")
-    service.run("pytest", "-q", "-p", "no:cacheprovider")
+    service.run("pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
 
 
 def travel(owner: Owner, start: Row, goal: Row) -> Project:

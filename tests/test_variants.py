@@ -35,7 +35,8 @@ NAMES = {
 COSTLY = ["redis", "memory", "none"]
 BY_COST = sorted(VARIANTS, key=lambda row: COSTLY.index(row["cache"]))
 
-OWN_TESTS = ["pytest", "-q", "-p", "no:cacheprovider"]
+# In one process each: the tests here are run in several already.
+OWN_TESTS = ["pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
 
 # What asks the database for no more than whether it is there.
 SAME_ON_ANY_DATABASE = [
