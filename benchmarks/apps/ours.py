@@ -17,8 +17,8 @@ from app.cache import (
     touches,
     watch_commits,
 )
+from app.cache.engine.cache import Reading, TablesRead
 from app.cache.engine.entry import Entry
-from app.cache.engine.cache import Reading
 from app.cache.engine.exchange import running
 from app.config import get_settings
 from benchmarks.apps import work
@@ -46,7 +46,10 @@ class Ours(work.Cache):
 
         async def store(number: int) -> None:
             key = f"unrelated:{number // 1000}:{number}"
-            lookup = await cache.lookup(key, cache.place(key, "0" * 24), Reading())
+            read = TablesRead()
+            read.learn(())
+            place = cache.place(key, "0" * 24)
+            lookup = await cache.lookup(key, place, Reading(), read, work.TTL)
             assert lookup.versions is not None
             now = time.time()
             entry = Entry(
@@ -66,7 +69,7 @@ class Ours(work.Cache):
 
 
 def create_app() -> FastAPI:
-    watch_commits(work.sessions, get_settings())
+    watch_commits(work.engine, work.Base.metadata, get_settings())
     provider(work.get_session)  # as a rendered service's own is
     touches(work.User, "users")
     touches(work.Key, "users")
