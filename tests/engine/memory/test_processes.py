@@ -17,7 +17,7 @@ from tests.engine.each import THOROUGH
 from tests.ports import free_port
 from tests.servers.service import API_ADMIN
 
-ROUNDS = 1000 if THOROUGH else 30
+ROUNDS = 1000 if THOROUGH else 10
 PASSWORD = "correct horse battery staple"
 PERSON = {"email": "ann@example.com", "first_name": "Ann", "last_name": "Lee"}
 

@@ -137,7 +137,7 @@ async def test_values_of_another_type_at_our_keys_are_replaced(
             for kind in ("entry", "token", "server", "process")
             for key in valkey.ask("KEYS", f"app:{kind}*")
         ]
-        assert len(keys) == 10  # seven of them are versions
+        assert len(keys) >= 10  # all but three of them are versions
         for wrong in ("LPUSH", "SADD"):
             for key in keys:
                 valkey.ask("DEL", key)
