@@ -201,16 +201,32 @@ async def test_leases_that_an_outage_kept_are_given_back_after_it(
     """Else the next ones to miss would wait for a run that is over."""
     async with worker(settings_of_valkey) as cache:
         store = cache.store
-        assert (await store.acquire("taken", b"us", 60, "key"))[0]
+        for lease in ("taken", "stored"):
+            assert (await store.acquire(lease, b"us", 60, "key"))[0]
         valkey.freeze()
         assert (await store.acquire("asked for", b"us", 60, "key"))[0]
         assert store.fallback
         for lease in ("taken", "asked for"):
             await store.release(lease, b"us")
+        await store.put("key", b"value", 60, lease="stored", owner=b"us")
         valkey.thaw()
         await until(lambda: not store.fallback)
-        for lease in ("taken", "asked for"):
+        for lease in ("taken", "stored", "asked for"):
             assert (await store.acquire(lease, b"them", 60, "key"))[0]
+
+
+async def test_leases_of_an_outage_are_not_remembered(
+    settings_of_valkey: Settings, valkey: Valkey
+) -> None:
+    """They were never in Redis, and there is no limit to how many there are."""
+    async with worker(settings_of_valkey) as cache:
+        valkey.stop()
+        await until(lambda: cache.store.fallback)
+        for number in range(10):
+            lease = f"lease:{number}"
+            assert (await cache.store.acquire(lease, b"us", 60, "key"))[0]
+            await cache.store.release(lease, b"us")
+        assert not cache.store._leases  # type: ignore[attr-defined]
 
 
 async def until_used(*caches: Cache) -> None:

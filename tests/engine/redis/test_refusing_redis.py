@@ -152,6 +152,7 @@ HINTS = {
     "no password": ({}, LOGIN),
     "wrong password": ({"REDIS_PASSWORD": "wr@ng"}, LOGIN),
     "may not run scripts": (S3CRET | {"REDIS_USERNAME": "reader"}, ACL),
+    "may not prolong": (S3CRET | {"REDIS_USERNAME": "keeper"}, ACL),
     "may not read our keys": (S3CRET | {"REDIS_USERNAME": "stranger"}, ACL),
     "no such database": (S3CRET | {"REDIS_DB": "9"}, "check REDIS_DB"),
     "no TLS there": (S3CRET | {"REDIS_TLS": "true"}, "REDIS_PORT and REDIS_TLS"),
@@ -174,6 +175,8 @@ async def test_says_which_setting_to_look_at_and_no_password(
     valkey.password = "s3cret"
     commands = ("+@all", "-eval")
     valkey.ask("ACL", "SETUSER", "reader", "on", ">s3cret", "~app:*", *commands)
+    commands = ("+@all", "-expire")
+    valkey.ask("ACL", "SETUSER", "keeper", "on", ">s3cret", "~app:*", *commands)
     valkey.ask("ACL", "SETUSER", "stranger", "on", ">s3cret", "~else:*", "+@all")
     port = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(valkey.port)}
     async with shelf.served(database_url, "", **port | variables):

@@ -27,6 +27,8 @@ def explain(error: BaseException, settings: RedisSettings) -> str:
 
 def _advice(error: BaseException, settings: RedisSettings) -> str:
     text = str(error).lower()
+    if isinstance(error, NoPermissionError) or "acl failure in script" in text:
+        return f"the ACL user needs ~{settings.cache_prefix}:* {RIGHTS}"
     by_url = bool(settings.redis_url.get_secret_value())
 
     def check(*names: str) -> str:
@@ -36,9 +38,6 @@ def _advice(error: BaseException, settings: RedisSettings) -> str:
     match error:
         case AuthenticationError():
             return check("REDIS_USERNAME", "REDIS_PASSWORD")
-        case NoPermissionError():
-            keys = f"~{settings.cache_prefix}:*"
-            return f"the ACL user needs {keys} {RIGHTS}"
         case OutOfMemoryError():
             return "raise maxmemory, or set maxmemory-policy allkeys-lru"
         case ReadOnlyError():

@@ -107,7 +107,8 @@ class Failover:
         await self._either(
             lambda store: store.put(key, value, expire, versions, lease, owner)
         )
-        self._leases.pop(lease, None)
+        if not self.fallback:
+            self._leases.pop(lease, None)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         return await self._either(lambda store: store.add_many(values, expire))
@@ -145,8 +146,8 @@ class Failover:
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
     ) -> tuple[bool, bytes | None]:
-        # Also one that is given up may be carried out.
-        self._leases[lease] = owner
+        if not self.fallback:  # also one that is given up may be carried out
+            self._leases[lease] = owner
         held, value = await self._either(
             lambda store: store.acquire(lease, owner, seconds, key)
         )

@@ -198,7 +198,7 @@ class RedisServer:
         """Do once whatever the cache does; StoreError says what is refused."""
         key = f"{self._settings.cache_prefix}:check:{new_version()}"
         await asyncio.gather(
-            self.put(key, b"", 1),
+            self.put(key, b"", 1, {key: b""}),
             self.fence([key], b"check", 1),
             self.renew({key: b"token"}, 1, b"check"),
             self.acquire(f"{key}:lease", b"check", 1, key),
