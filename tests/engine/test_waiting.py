@@ -121,7 +121,7 @@ async def test_a_follower_waits_for_a_bounded_time(
 ) -> None:
     from app.cache.engine import ticket
 
-    monkeypatch.setattr(ticket, "PATIENCE", 0.05)
+    monkeypatch.setattr(ticket, "LONGEST_WAIT", 0.05)
     leader = asyncio.create_task(client.get("/wait/async"))
     await _begun()
     follower = asyncio.create_task(client.get("/wait/async"))

@@ -13,8 +13,8 @@ from app.cache import invalidate_namespace
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry
 from app.cache.engine.redis import breaker
+from app.cache.engine.redis.breaker import UNDELIVERED, Marker
 from app.cache.engine.redis.failover import Failover
-from app.cache.engine.redis.markers import UNDELIVERED, Marker
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
@@ -94,6 +94,19 @@ async def test_writes_during_an_outage_are_seen_during_it_and_after_it(
     lost, works = warnings(caplog)
     assert lost.startswith("Lost Redis")
     assert "delivered 1 invalidations" in works
+
+
+async def test_memory_of_one_outage_is_forgotten_before_the_next(
+    database_url: str, valkey: Valkey, shelf: Shelf
+) -> None:
+    async with shelf.served(database_url, valkey, CACHE_FALLBACK_TTL="100"):
+        valkey.stop()
+        assert await shelf.read() == (1, LOCAL_MISS)
+        valkey.start()
+        await shelf.until("ok")
+        await shelf.write()
+        valkey.stop()
+        assert await shelf.read() == (2, LOCAL_MISS)
 
 
 async def test_who_waits_for_redis_goes_on_with_the_first_who_gives_up(
@@ -282,6 +295,35 @@ async def test_processes_that_go_on_writing_use_redis_again_together(
         for task in writing:
             task.cancel()
         await asyncio.gather(*writing, return_exceptions=True)
+
+
+async def test_redis_is_written_but_not_read_while_another_process_keeps_something(
+    settings_of_valkey: Settings, valkey: Valkey
+) -> None:
+    other = Marker(UNDELIVERED)
+    other.show()
+    async with worker(settings_of_valkey) as cache:
+        store = cache.store
+        version = valkey.ask("GET", "app:token:books")
+        await cache.invalidate({"books"}, "a test")
+        assert valkey.ask("GET", "app:token:books") != version
+        assert store.health()["unconfirmed"] == 0
+        assert not store._breaker.close()  # type: ignore[attr-defined]
+        assert store.fallback
+        other.remove()
+        await until_used(cache)
+
+
+def test_what_is_invalidated_again_during_its_delivery_is_kept() -> None:
+    """Else another machine could serve what it read between the two."""
+    ours = breaker.Breaker("root", "somewhere", lambda: None)
+    ours.open("a test")
+    ours.keep({"books", "films"}, b"")
+    tried = ours.due()
+    ours.keep({"books"}, b"")
+    ours.deliver(tried)
+    assert ours.due().keys() == {("books", b"")}
+    ours.end()
 
 
 @pytest.mark.parametrize("when", ["runs", "starts"])

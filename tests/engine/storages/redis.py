@@ -13,6 +13,6 @@ async def open_store(settings: Settings) -> Failover:
 
 async def contents(store: Failover) -> bytes:
     redis = store._redis
-    keys = [key async for key, _ in redis.survey("")]
-    values = await redis.get_many(keys)
-    return b"\n".join([*(key.encode() for key in keys), *(v or b"" for v in values)])
+    (names,) = await redis.line.ask(("KEYS", "*"))
+    values = await redis.line.ask(keys=names)
+    return b"\n".join([*names, *(value or b"" for value in values)])

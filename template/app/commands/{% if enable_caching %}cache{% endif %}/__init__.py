@@ -14,7 +14,7 @@ from app.commands.prompts import confirm
 from app.commands.refusals import Misused
 
 if TYPE_CHECKING:
-    from app.cache.engine.store import Shared
+    from app.commands.cache.view import Shared
 
 app = typer.Typer(
     name="cache",
@@ -83,7 +83,8 @@ def stats(as_json: AsJson = False) -> None:
     Entries are answers and values; versions are what makes whole namespaces of them
     invalid at once.
     """
-    from app.commands.cache.shared import cache_settings, count, look
+    from app.commands.cache.shared import cache_settings, look
+    from app.commands.cache.view import count
 
     settings = cache_settings()
     hint("Reading all keys; a large cache takes a while.")

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from app.cache.backend import shared_store
 from app.cache.engine.entry import ConfigurationError
-from app.cache.engine.store import Shared, StoreError
+from app.cache.engine.store import StoreError
+from app.commands.cache.view import Shared
 from app.commands.refusals import Refused
 from app.config import Settings, get_settings
 
@@ -58,29 +59,3 @@ def look(settings: Settings, into: Callable[[Shared], Awaitable[T]]) -> T:
             await shared.close()
 
     return asyncio.run(run())
-
-
-class Count(NamedTuple):
-    """How many entries and versions there are, and the bytes that they take."""
-
-    entries: int = 0
-    versions: int = 0
-    bytes: int = 0
-
-
-async def count(shared: Shared, prefix: str) -> dict[str, Count]:
-    """Count what is stored, by the first segment of its key."""
-    found: dict[str, Count] = {}
-    async for place, size in shared.survey(f"{prefix}:"):
-        kind, _, key = place.removeprefix(f"{prefix}:").partition(":")
-        if kind not in ("entry", "value", "token"):
-            continue
-        is_version = kind == "token"
-        if kind == "entry":
-            key = key.rpartition("#")[0]  # without the variant
-        name = key.partition(":")[0]
-        entries, versions, used = found.get(name, Count())
-        found[name] = Count(
-            entries + (not is_version), versions + is_version, used + size
-        )
-    return dict(sorted(found.items()))

@@ -13,7 +13,7 @@ from anyio import to_thread
 
 T = TypeVar("T")
 
-PATIENCE = 20.0  # seconds that a request waits for the run of another one
+LONGEST_WAIT = 20.0  # seconds that a request waits for the run of another one
 _MOST_LENT = 1000  # threads
 
 

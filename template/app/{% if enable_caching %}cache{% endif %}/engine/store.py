@@ -1,8 +1,8 @@
 """What the cache asks of a store."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 CLOSED = b"!"  # what the value of a closed version begins with, and no version does
 
@@ -92,24 +92,4 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Give up all connections."""
-        ...
-
-
-class Shared(Store, Protocol):
-    """A store that a command shares with the running service, so that it can look."""
-
-    async def describe(self) -> dict[str, str]:
-        """Return what the server says of itself, by name."""
-        ...
-
-    async def processes(self) -> dict[str, dict[str, Any]]:
-        """Return what each process that uses it last said of itself, by name."""
-        ...
-
-    def undelivered(self) -> str:
-        """Return what processes on this machine could not tell it."""
-        ...
-
-    def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
-        """Yield every key that begins with `prefix`, and the bytes that it takes."""
         ...

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry, Pairs
-from app.cache.engine.flight import PATIENCE, Flight
+from app.cache.engine.flight import LONGEST_WAIT, Flight
 from app.cache.engine.store import StoreError
 
 LEASE = 10  # seconds that other processes wait for the one that runs a handler
@@ -124,7 +124,7 @@ class Wanted:
 async def admit(cache: Cache, wanted: Wanted) -> Found | Ticket:
     """Return an entry that answers, or the ticket of the one who has to run."""
     reading = wanted.reading
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + LONGEST_WAIT
     again = False
     while True:
         lookup = await cache.lookup(

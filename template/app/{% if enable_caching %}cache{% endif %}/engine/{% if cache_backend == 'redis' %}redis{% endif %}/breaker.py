@@ -1,20 +1,31 @@
-"""Whether Redis is used, and what was invalidated without it.
+"""Whether Redis is used, and what it does not know yet.
 
 Closed, Redis is used; open, it is not. It opens at any failure, so that no request
 waits where another one has waited in vain, and stays open while this process or another
 one on this machine keeps an invalidation that Redis has not confirmed.
+
+The processes of a machine know how each other stands with Redis by files, the markers.
+A process has one of a kind while that holds. Its lock on the file ends with the
+process, however that ends: a file without a lock was left behind.
 """
 
+import fcntl
 import logging
+import os
+import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
-from app.cache.engine.memory import EPOCH_FILE, Epoch, end_epoch
-from app.cache.engine.redis.markers import ALONE, UNDELIVERED, Marker
+from app.cache.engine.memory import EPOCH_FILE, end_epoch
 
 log = logging.getLogger("app.cache")
 
+UNDELIVERED = "cache-undelivered-"  # it keeps invalidations for Redis
+ALONE = "cache-alone-"  # it answers from its own memory
 OTHERS = "another process on this machine could not invalidate in it"
 LIMIT = 1000  # invalidations; beyond that, everything is invalidated
 
@@ -24,111 +35,71 @@ class Outage:
     """A time in which Redis is not used; `since` is by the monotonic clock.
 
     It is `confirmed` when a second attempt has failed, too: then the log has it. When
-    Redis `works`, it lasts only until the others have delivered what they keep, and
-    this process keeps nothing any more.
+    Redis `works`, it lasts only until nobody keeps anything.
     """
 
     reason: str
     since: float
     confirmed: bool = False
     works: bool = False
-    replayed: int = 0
+    delivered: int = 0
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
-    """A version to renew; one of a transaction under way is due when that has ended."""
+class Undelivered:
+    """An invalidation for Redis, not due before the time `due`.
 
-    held_until: float  # by the monotonic clock
+    That is by the monotonic clock, and to come while its transaction is under way.
+    """
+
+    due: float
 
 
-class Unconfirmed:
-    """Versions that have to be renewed in Redis, each with the owner of its fence."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._entries: dict[tuple[str, bytes], Entry] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def add(self, keys: Collection[str], owner: bytes, hold: float = 0.0) -> None:
-        """Keep versions; those of a transaction under way are due in `hold` seconds."""
-        until = time.monotonic() + hold
-        self._entries.update(((key, owner), Entry(until)) for key in keys)
-        if len(self._entries) > LIMIT:
-            self._entries = {(self._root, b""): Entry(0.0)}
-
-    def due(self) -> dict[tuple[str, bytes], Entry]:
-        """Return what can be delivered now."""
-        now = time.monotonic()
-        return {k: e for k, e in self._entries.items() if e.held_until <= now}
-
-    def all(self) -> dict[tuple[str, bytes], Entry]:
-        """Return everything."""
-        return dict(self._entries)
-
-    def confirm(self, tried: dict[tuple[str, bytes], Entry]) -> None:
-        """Forget what was delivered, but not what was added again meanwhile."""
-        for key, entry in tried.items():
-            if self._entries.get(key) is entry:
-                del self._entries[key]
+Kept = dict[tuple[str, bytes], Undelivered]  # by version and owner of its fence
 
 
 class Breaker:
-    """The state that one process shares: its outage, and what it has to deliver.
+    """What one process knows of Redis.
 
     Nothing here awaits, so each step is one for all that run on the event loop.
     `on_open` is called when it opens.
     """
 
-    def __init__(self, root: str, location: str) -> None:
+    def __init__(self, root: str, location: str, on_open: Callable[[], None]) -> None:
         self.outage: Outage | None = None
-        self.openings = 0
-        self.unconfirmed = Unconfirmed(root)
+        self.openings = 0  # but for the first, before Redis was used at all
+        self.kept: Kept = {}
         self.undelivered = Marker(UNDELIVERED)
         self.alone = Marker(ALONE)
-        self.on_open: Callable[[], None] = lambda: None
+        self._root = root
         self._location = location
+        self._on_open = on_open
         self._used = False
-        self._epoch = Epoch(EPOCH_FILE)
-        self._warned = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether Redis may not be read."""
-        return self.outage is not None
+        self._unheard = False
 
     @property
     def takes_writes(self) -> bool:
         """Whether invalidations can go to Redis."""
         return self.outage is None or self.outage.works
 
-    def look_around(self) -> bool:
-        """Open if another process was just cut off from Redis; return `is_open`."""
-        if self.outage is None and self._epoch.ended() and self.undelivered.others():
-            self.open(OTHERS)
-        return self.outage is not None
-
     def open(self, reason: str) -> None:
         """Stop using Redis."""
         if self.outage is None:
             self.outage = Outage(reason, time.monotonic())
-            self.openings += self._used
-            log.debug("Redis at %s: %s", self._location, reason)
-            self._write(self.alone.show)
-            self.on_open()
+            if self._used:
+                self.openings += 1
+                log.info("Redis at %s failed: %s", self._location, reason)
+            self._tell(self.alone.show)
+            self._on_open()
 
-    def keep_open(self, reason: str, *, works: bool = False) -> None:
-        """Take note that Redis cannot be used now; the first time, say so."""
-        self.open(reason)
+    def stay_open(self, reason: str, *, works: bool = False) -> None:
+        """Take note that Redis cannot be used yet; the first time, say so."""
         outage = self.outage
         if outage is None:
             return
-        outage.works = works
+        outage.reason, outage.works = reason, works
         if not outage.confirmed:
             outage.confirmed = True
-            outage.reason = reason
             log.warning(
                 "%s Redis at %s: %s. Caching in this process's memory until it works.",
                 "Lost" if self._used else "Failed to connect to",
@@ -137,80 +108,142 @@ class Breaker:
             )
 
     def close(self) -> bool:
-        """Use Redis, unless there is anything that it does not know of."""
-        self._epoch.ended()  # what comes from here on is seen by `look_around`
+        """Use Redis, unless there is anything that it does not know of.
+
+        While it is the others who keep something, let at least writes go to it.
+        """
         outage = self.outage
-        if outage is None or self.unconfirmed or self.undelivered.others():
+        if outage is None or self.kept:
+            return False
+        if self.undelivered.others():
+            self.stay_open(OTHERS, works=True)
             return False
         self.outage = None
         self.alone.remove()
-        how_long = time.monotonic() - outage.since
-        if not self._used:
+        level = logging.WARNING if outage.confirmed else logging.INFO
+        if self._used:
             log.log(
-                logging.WARNING if outage.confirmed else logging.INFO,
-                "Caching in Redis at %s",
-                self._location,
-            )
-        elif outage.confirmed:
-            log.warning(
+                level,
                 "Redis at %s works again, after %.1f s; delivered %d invalidations",
-                *(self._location, how_long, outage.replayed),
+                *(self._location, time.monotonic() - outage.since, outage.delivered),
             )
         else:
-            log.info(
-                "Redis at %s failed for %.0f ms: %s",
-                *(self._location, how_long * 1000, outage.reason),
-            )
+            log.log(level, "Caching in Redis at %s", self._location)
         self._used = True
         return True
 
     def keep(self, keys: Collection[str], owner: bytes, hold: float = 0.0) -> None:
-        """Keep versions that Redis did not renew, or did not close, until it does."""
-        self.unconfirmed.add(keys, owner, hold)
+        """Keep versions that Redis did not renew, or did not close, until it does.
+
+        Those of a transaction under way are due in `hold` seconds.
+        """
+        due = time.monotonic() + hold
+        self.kept.update(((key, owner), Undelivered(due)) for key in keys)
+        if len(self.kept) > LIMIT:
+            self.kept = {(self._root, b""): Undelivered(0.0)}
         if self.outage is not None:
             self.outage.works = False
-        self._write(self.undelivered.show)
-        if not hold:
-            self._write(end_epoch)
+        self._tell(self.undelivered.show)
+        self._tell(end_epoch)
 
-    def tell_others(self) -> None:
+    def tell_those_alone(self) -> None:
         """Have processes that answer from their memory forget it."""
-        if self.outage is not None or self.alone.others():
-            self._write(end_epoch)
+        if self.alone.others():
+            self._tell(end_epoch)
 
-    def delivered(self, tried: dict[tuple[str, bytes], Entry]) -> None:
-        """Take note that Redis has renewed versions."""
-        self.unconfirmed.confirm(tried)
+    def due(self) -> Kept:
+        """Return what can be delivered now."""
+        now = time.monotonic()
+        return {each: kept for each, kept in self.kept.items() if kept.due <= now}
+
+    def deliver(self, tried: Kept) -> None:
+        """Forget what Redis has confirmed, but not what was kept again meanwhile."""
+        for each, kept in tried.items():
+            if self.kept.get(each) is kept:
+                del self.kept[each]
         if self.outage is not None:
-            self.outage.replayed += len(tried)
-        if not self.unconfirmed:
+            self.outage.delivered += len(tried)
+        if not self.kept:
             self.undelivered.remove()
 
     def end(self) -> None:
         """Leave what is undelivered to another process, with one line."""
         self.alone.remove()
-        if not self.unconfirmed or self.outage is None:
-            return
-        log.warning(
-            "Redis at %s has not confirmed %d invalidations: %s. %s",
-            self._location,
-            len(self.unconfirmed),
-            self.outage.reason,
-            "Run `api-admin cache clear` when it works."
-            if self._warned
-            else "The service drops everything from it as soon as both run.",
-        )
-        self.undelivered.leave()
+        if self.kept and self.outage is not None:
+            log.warning(
+                "Redis at %s has not confirmed %d invalidations: %s. %s",
+                self._location,
+                len(self.kept),
+                self.outage.reason,
+                "Run `api-admin cache clear` when it works."
+                if self._unheard
+                else "The service drops everything from it as soon as both run.",
+            )
+            self.undelivered.leave()
 
-    def _write(self, file: Callable[[], None]) -> None:
-        if self._warned:
+    def _tell(self, others: Callable[[], None]) -> None:
+        """Write what the others look at; say once that it cannot be written."""
+        if self._unheard:
             return
         try:
-            file()
+            others()
         except OSError as error:
-            self._warned = True
+            self._unheard = True
             log.warning(
                 "Other processes cannot be told of changes while Redis is away, and "
                 "may answer for a short time with what was before: %s",
                 error,
             )
+
+
+class Marker:
+    """The file of one process, and its view of those of others of the same kind."""
+
+    def __init__(self, kind: str, folder: Path = EPOCH_FILE.parent) -> None:
+        self._folder = folder
+        self._kind = kind
+        self._path = folder / f"{kind}{secrets.token_hex(8)}"
+        self._file: IO[str] | None = None
+        self._done = {self._path}
+
+    def show(self) -> None:
+        """Have the file there; OSError when the folder cannot be written."""
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            hidden = self._path.with_name(f".{self._path.name}")
+            self._file = hidden.open("w")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            hidden.replace(self._path)  # nobody finds it unlocked
+
+    def remove(self) -> None:
+        """Have no file."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._path.unlink()
+            self.leave()
+
+    def leave(self) -> None:
+        """Let the others find the file as that of a process which has ended."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def others(self) -> int:
+        """Return how many other processes on this machine have a file."""
+        return len(self._found())
+
+    def left_behind(self) -> Iterator[Path]:
+        """Yield each file whose process has ended; no other process gets it meanwhile.
+
+        It is removed when the next one is asked for.
+        """
+        for path in self._found():
+            with suppress(OSError), closing(path.open()) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_nlink:  # else its owner has removed it
+                    yield path
+                    self._done.add(path)  # even if it may not be removed
+                    path.unlink()
+
+    def _found(self) -> set[Path]:
+        return set(self._folder.glob(f"{self._kind}*")) - self._done

@@ -1,29 +1,29 @@
 """Redis while it works, this process's own memory while it does not.
 
 Where an operation fails, the breaker opens at once: who waits for Redis goes on with
-memory, and nobody waits for it any more. One task asks Redis once a second in any case
-(a write, so that a read-only or a full server is found while only hits are served),
-and while the breaker is open it delivers what was invalidated meanwhile, makes sure
-that everything works again, and closes it.
+memory, and nobody waits for it any more. One task looks at Redis once a second in any
+case (it writes, so that a read-only or a full server is found while only hits are
+served). While the breaker is open it delivers what was invalidated meanwhile, makes
+sure that everything works again, and closes it.
 
 Why nothing stale is served, whenever the state changes:
 
 - An invalidation returns when Redis has confirmed it, or when it is kept in the
-  breaker, which is then open. It renews the versions in memory, too, so that is right.
+  breaker, which is then open. It renews the versions in memory, too.
 - The breaker closes in the same step in which nothing was found to be kept. What is
   kept a moment later opens it again before the invalidation returns.
 - Versions are random, and memory and Redis never have the same one. Who looked up in
   one and stores in the other stores what no lookup accepts.
 - Delivery writes new versions, so an operation that was given up, and that a frozen
   server carries out later, leaves nothing behind that could be valid.
-- Processes on one machine see each other's files. One that could not invalidate in
-  Redis shows that it keeps something, and renews the epoch, before its invalidation
-  returns. The others look at the epoch at each lookup, forget their memory, and do not
-  read from Redis until nobody keeps anything; they write to it, so that this comes to
-  an end. Who answers from memory shows that, too, and is told of what others write.
-  What a process has kept when it died costs one renewal of the root version.
+- A process that could not invalidate in Redis shows that by a file, and renews the
+  epoch, before its invalidation returns. The others on its machine look at the epoch at
+  each lookup, forget their memory, and do not read from Redis until nobody keeps
+  anything; they write to it, so that this comes to an end. Who answers from memory
+  shows that, too, and is told of what others write. What a process has kept when it
+  died costs one renewal of the root version.
 - A server that starts again, or another one at its place, may lack invalidations that
-  were confirmed. Each new connection checks that, see `origin.py`.
+  were confirmed. Each new connection checks that.
 
 What is left: a process on another machine that reaches Redis while this one does not
 serves older data until this one delivers, and memory's entries, which other machines
@@ -32,26 +32,22 @@ cannot invalidate, live for CACHE_FALLBACK_TTL at most.
 
 import asyncio
 import json
-import logging
 import os
 import random
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, new_version, place, version_place
-from app.cache.engine.memory import Memory
-from app.cache.engine.redis.breaker import OTHERS, Breaker
+from app.cache.engine.memory import EPOCH_FILE, Epoch, Memory
+from app.cache.engine.redis.breaker import OTHERS, Breaker, Kept
 from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.redis.settings import RedisSettings
-from app.cache.engine.store import Store, StoreError
-
-log = logging.getLogger("app.cache")
+from app.cache.engine.store import StoreError
 
 T = TypeVar("T")
 
@@ -62,22 +58,23 @@ _ALIVE = 5  # seconds for which a process counts as running after its last look
 class Failover:
     """A store that has a Redis or does without it; only `ping` raises StoreError.
 
-    It begins closed; `open`, which a command does not need, starts the task that keeps
-    looking.
+    It begins closed and patient; `open`, which a command does not need, starts the task
+    that keeps looking.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._root = version_place(settings.cache_prefix, ROOT)
         self._redis = RedisServer(settings)
-        self._redis.timeout = self._redis.patience
         self._memory = Memory(
             settings.cache_max_bytes,
             settings.cache_max_entries,
             longest=settings.cache_fallback_ttl,
         )
-        self._breaker = Breaker(self._root, settings.redis_location(masked=True))
-        self._leases: dict[str, bytes] = {}  # in Redis, with their owners
+        location = settings.redis_location(masked=True)
+        self._breaker = Breaker(self._root, location, self._let_go)
+        self._epoch = Epoch(EPOCH_FILE)
+        self._leases: dict[str, bytes] = {}  # that may be in Redis, with their owners
         self._wake = asyncio.Event()
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -85,15 +82,16 @@ class Failover:
 
     @property
     def fallback(self) -> bool:
-        return self._breaker.is_open
+        return self._breaker.outage is not None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        self._breaker.look_around()
-        used = self._redis if not self._breaker.is_open else self._memory
-        found = await self._either(lambda store: store.get_many(keys))
-        if used is self._redis and self._breaker.is_open:  # also if it opened meanwhile
-            return await self._memory.get_many(keys)
-        return found
+        if self._epoch.ended() and self._breaker.undelivered.others():
+            self._breaker.open(OTHERS)
+        if not self.fallback:
+            found = await self._either(lambda store: store.get_many(keys))
+            if not self.fallback:  # else it opened meanwhile
+                return found
+        return await self._memory.get_many(keys)
 
     async def put(
         self,
@@ -117,31 +115,18 @@ class Failover:
         return await self._either(lambda store: store.remove(key))
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
-        if self._breaker.takes_writes:
-            try:
-                await self._redis.fence(keys, owner, seconds)
-                return
-            except StoreError as error:
-                self._breaker.open(str(error))
-        self._breaker.keep(keys, owner, hold=seconds)
+        if not await self._confirmed(lambda: self._redis.fence(keys, owner, seconds)):
+            self._breaker.keep(keys, owner, hold=seconds)
 
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
-        confirmed = False
-        if self._breaker.takes_writes:
-            try:
-                await self._redis.renew(versions, expire, owner)
-                confirmed = True
-            except StoreError as error:
-                self._breaker.open(str(error))
-        if self._breaker.is_open:
-            own = {key: new_version().encode() for key in versions}
-            await self._memory.renew(own, expire)
-        if confirmed:
-            self._breaker.tell_others()
+        if await self._confirmed(lambda: self._redis.renew(versions, expire, owner)):
+            self._breaker.tell_those_alone()
         else:
             self._breaker.keep(versions, owner)
+        if self.fallback:
+            await self._memory.renew(dict.fromkeys(versions, _fresh()), expire)
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
@@ -156,23 +141,18 @@ class Failover:
         return held, value
 
     async def release(self, lease: str, owner: bytes) -> None:
-        if not self._breaker.is_open:
+        if not self.fallback:
             self._leases.pop(lease, None)
             await self._redis.release(lease, owner)
 
     async def open(self) -> None:
         """Look for Redis, and go on without it when it does not answer at once."""
-        loop = asyncio.get_running_loop()
-
-        def on_open() -> None:
-            loop.call_soon_threadsafe(self._let_go)
-
         await self._memory.open()
         self._breaker.open("it was not asked yet")
-        self._breaker.on_open = on_open
+        self._wake.clear()
         self._task = asyncio.create_task(self._look(), name="cache failover")
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._redis.patience / 2):
+            async with asyncio.timeout(self._redis.line.patience / 2):
                 await self._looked.wait()
 
     async def ping(self) -> None:
@@ -186,7 +166,7 @@ class Failover:
         return {
             "breaker": "open" if outage else "closed",
             "seconds": round(time.monotonic() - outage.since, 1) if outage else 0,
-            "unconfirmed": len(self._breaker.unconfirmed),
+            "unconfirmed": len(self._breaker.kept),
             "fallback_entries": self._memory.entries,
             "fallback_bytes": self._memory.used_bytes,
             "openings": self._breaker.openings,
@@ -197,47 +177,63 @@ class Failover:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        self._redis.timeout = self._redis.patience
+        self._redis.line.timeout = self._redis.line.patience
         with suppress(StoreError):
-            await self._deliver(self._breaker.unconfirmed.all())
+            await self._deliver(self._breaker.kept.copy())
         self._breaker.end()
         await self._memory.close()
         await self._redis.close()
 
-    async def _either(self, operation: Callable[[Store], Awaitable[T]]) -> T:
+    async def _either(
+        self, operation: Callable[[RedisServer | Memory], Awaitable[T]]
+    ) -> T:
         """Do it in Redis; where that does not work, in memory."""
-        if not self._breaker.is_open:
+        if not self.fallback:
             try:
                 return await operation(self._redis)
             except StoreError as error:
                 self._breaker.open(str(error))
         return await operation(self._memory)
 
+    async def _confirmed(self, write: Callable[[], Awaitable[None]]) -> bool:
+        """Tell whether Redis has done this to versions; do not ask where it would fail.
+
+        A False has to be made up for in the same step.
+        """
+        if not self._breaker.takes_writes:
+            return False
+        try:
+            await write()
+        except StoreError as error:
+            self._breaker.open(str(error))
+            return False
+        return True
+
     def _let_go(self) -> None:
-        self._redis.abandon("it failed for another request")
+        self._redis.line.abandon("it failed for another request")
         self._wake.set()
 
     async def _look(self) -> None:
         while True:
-            was_open = self._breaker.look_around()
+            outage, again = self._breaker.outage, False
             try:
-                if was_open:
-                    await self._recover()
-                    was_open = self._breaker.is_open
-                if not was_open:
+                if outage is None:
                     await self._beat()
-            except (StoreError, OSError) as error:
-                if was_open:
-                    self._breaker.keep_open(str(error))
                 else:
+                    again = await self._recover()
+            except (StoreError, OSError) as error:
+                if outage is None:
                     self._breaker.open(str(error))
-            self._looked.set()
-            await self._pause()
+                else:
+                    self._breaker.stay_open(str(error))
+            if not again:
+                self._looked.set()
+                await self._pause()
 
     async def _pause(self) -> None:
         """Wait, by no fixed time: else all processes would ask at the same moment."""
         seconds = PAUSE * random.uniform(0.8, 1.2)  # noqa: S311 - nothing secret
-        if self._breaker.is_open:
+        if self.fallback:
             seconds /= 2
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -246,54 +242,55 @@ class Failover:
                 await asyncio.sleep(self._closed_at + PAUSE - time.monotonic())
         self._wake.clear()
 
-    async def _recover(self) -> None:
-        """Use Redis again; StoreError when it does not work."""
-        while True:
-            if not self._breaker.takes_writes:
-                self._redis.timeout = self._redis.patience
-            await self._deliver(self._breaker.unconfirmed.due())
-            await self._beat()
-            self._redis.timeout = self._settings.cache_timeout
-            # Let nobody wait for a run of before, whose answer is not in Redis.
-            for lease, owner in list(self._leases.items()):
-                await self._redis.release(lease, owner)
-            await self._redis.check()
-            if self._breaker.close():
-                self._leases.clear()
-                self._closed_at = time.monotonic()
-                self._memory.clear()
-                return
-            if not self._breaker.unconfirmed:
-                self._breaker.keep_open(OTHERS, works=True)
-            if not self._breaker.unconfirmed.due():
-                return
-
-    async def _deliver(self, versions: dict[tuple[str, bytes], Any]) -> None:
-        fresh: dict[bytes, dict[str, bytes]] = defaultdict(dict)
-        for key, owner in versions:
-            fresh[owner][key] = new_version().encode()
-        # Together, so that they travel together: there is one owner for each write.
-        await asyncio.gather(
-            *(
-                self._redis.renew(own, VERSION_TTL, owner)
-                for owner, own in fresh.items()
-            )
-        )
-        self._breaker.delivered(versions)
-
     async def _beat(self) -> None:
         """Say that this process runs, and make up for those that have ended.
 
         StoreError when Redis cannot be written.
         """
-        for marker in self._breaker.undelivered.left_behind():
-            await self._redis.renew({self._root: new_version().encode()}, VERSION_TTL)
-            self._breaker.undelivered.dispose(marker)
-        for marker in self._breaker.alone.left_behind():
-            self._breaker.alone.dispose(marker)
+        for _ in self._breaker.undelivered.left_behind():
+            await self._redis.renew({self._root: _fresh()}, VERSION_TTL)
+        for _ in self._breaker.alone.left_behind():
+            pass  # nobody has to be told of changes there
         if self._breaker.undelivered.others():
             self._breaker.open(OTHERS)
         who = f"{socket.gethostname()}:{os.getpid()}"
         key = place(self._settings.cache_prefix, "process", who)
         about = {"version": self._settings.version, **self.health()}
         await self._redis.put(key, json.dumps(about).encode(), _ALIVE)
+
+    async def _recover(self) -> bool:
+        """Use Redis again; StoreError when it does not work.
+
+        True when there is a reason to look again at once.
+        """
+        line = self._redis.line
+        if not self._breaker.takes_writes:
+            line.timeout = line.patience
+        await self._deliver(self._breaker.due())
+        await self._beat()
+        line.timeout = self._settings.cache_timeout
+        # Let nobody wait for a run of before, whose answer is not in Redis.
+        for lease, owner in list(self._leases.items()):
+            await self._redis.release(lease, owner)
+        await self._redis.check()
+        self._epoch.ended()  # what comes from here on is seen by `get_many`
+        if not self._breaker.close():
+            return bool(self._breaker.due())
+        self._leases.clear()
+        self._memory.clear()
+        self._closed_at = time.monotonic()
+        return True
+
+    async def _deliver(self, kept: Kept) -> None:
+        # At once, so that they travel together.
+        await asyncio.gather(
+            *(
+                self._redis.renew({key: _fresh()}, VERSION_TTL, owner)
+                for key, owner in kept
+            )
+        )
+        self._breaker.deliver(kept)
+
+
+def _fresh() -> bytes:
+    return new_version().encode()

@@ -42,19 +42,18 @@ class _Job:
 class Line:
     """Asks by batches, each request with a deadline of its own.
 
-    `timeout` is that deadline, `patience` one for connecting and one for each batch,
-    which no request awaits; both in seconds. `explain` says what an error means.
+    `timeout` is that deadline, at first as long as `patience`: that of connecting and
+    of a batch, which no request awaits. Both are in seconds. `explain` says what an
+    error means.
     """
 
     def __init__(
         self,
         connection: AbstractConnection,
-        timeout: float,
         patience: float,
         explain: Callable[[Exception], str],
     ) -> None:
-        self.timeout = timeout
-        self.patience = patience
+        self.timeout = self.patience = patience
         self._connection = connection
         self._explain = explain
         self._waiting: list[_Job] = []
@@ -147,7 +146,10 @@ class Line:
                 failed = isinstance(values, Exception)
                 found = {} if failed else dict(zip(names, values, strict=True))
             except Exception as error:  # a garbled reply ends in any of them
-                await self._give_up(error, jobs)
+                # What comes on this connection later would be out of step.
+                await self._connection.disconnect(nowait=True)
+                for job in jobs:
+                    self._settle(job, [error])
                 continue
             answers = iter(replies)
             for job in jobs:
@@ -165,15 +167,9 @@ class Line:
                 async with asyncio.timeout(self.patience):
                     await connection.connect_check_health()
             async with asyncio.timeout(self.patience):
-                return await exchange(connection, commands)
+                return await round_trip(connection, commands)
         except TimeoutError:
             raise TimeoutError(f"no answer within {self.patience} s") from None
-
-    async def _give_up(self, error: Exception, jobs: Sequence[_Job]) -> None:
-        """Refuse a batch; what comes on this connection later would be out of step."""
-        await self._connection.disconnect(nowait=True)
-        for job in jobs:
-            self._settle(job, [error])
 
     def _settle(self, job: _Job, got: list[Any]) -> None:
         for reply in got:
@@ -192,16 +188,12 @@ def _refuse(job: _Job, error: StoreError) -> None:
         job.replies.exception()  # asyncio would log one that nobody has asked for
 
 
-def _pack(command: Command) -> bytes:
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # knows 1-tuples
-    return packed
-
-
-async def exchange(
+async def round_trip(
     connection: AbstractConnection, commands: Sequence[Command]
 ) -> list[Any]:
     """Send commands together; return their replies, of which some may be errors."""
-    packed = b"".join(map(_pack, commands))
+    # It is typed for tuples of one.
+    packed = b"".join(pack_command(c) for c in commands)  # type: ignore[arg-type]
     await connection.send_packed_command(packed, check_health=False)
     replies: list[Any] = []
     for _ in commands:

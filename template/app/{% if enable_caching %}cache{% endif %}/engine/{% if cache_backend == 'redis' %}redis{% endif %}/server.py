@@ -1,10 +1,9 @@
 """The cache in Redis or Valkey, shared by all processes."""
 
 import asyncio
-import json
+import logging
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,11 +15,11 @@ from redis.maint_notifications import MaintNotificationsConfig
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
 from app.cache.engine.redis.advice import explain
-from app.cache.engine.redis.line import Command, Line
-from app.cache.engine.redis.markers import UNDELIVERED, Marker
-from app.cache.engine.redis.origin import recognise
+from app.cache.engine.redis.line import Command, Line, round_trip
 from app.cache.engine.redis.settings import RedisSettings
 from app.cache.engine.store import StoreError
+
+log = logging.getLogger("app.cache")
 
 # Give a lease back only if it is still ours; key and value are arguments, not text.
 _RELEASE = (
@@ -41,7 +40,7 @@ end
 # version, seconds. A closed one is "!owner:deadline owner:deadline", by the clock of
 # the server.
 # Where memory is full, deleting a version does as well as replacing it.
-_FENCE = """
+_SET = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local fences, last = {}, 0
@@ -66,27 +65,23 @@ return done.err and redis.call('DEL', KEYS[1]) or done
 """
 
 
+_RUN = re.compile(rb"^(?:run_id|master_replid):(\w+)", re.MULTILINE)
 _REMEMBERED = 2_764_800  # seconds for which the data knows its server
 _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request waits
 
 
 class RedisServer:
-    """A store on one connection of redis-py's, see `Line`.
-
-    `timeout` is the deadline of an operation, in seconds; `patience` is one for what no
-    request awaits.
-    """
-
-    fallback = False
+    """A store on one connection of redis-py's, see `Line`. It begins patient."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._settings = settings
-        self.patience = max(_PATIENCE, settings.cache_timeout)
+        self._prefix = settings.cache_prefix
+        self._warned = False
+        patience = max(_PATIENCE, settings.cache_timeout)
         try:
             pool = ConnectionPool.from_url(
                 settings.redis_location(),
                 socket_timeout=None,  # each batch has one deadline, not each reply
-                socket_connect_timeout=self.patience,
+                socket_connect_timeout=patience,
                 retry=Retry(NoBackoff(), 0),
                 # They would make a connection wait for longer.
                 maint_notifications_config=MaintNotificationsConfig(enabled=False),
@@ -97,23 +92,14 @@ class RedisServer:
                 "REDIS_URL is none: redis://user:password@host:port/0 is one, with "
                 "special characters in the password URL-encoded."
             ) from None
-        self._line = Line(
+        self.line = Line(
             pool.make_connection(),  # type: ignore[no-untyped-call]  # redis-py has none
-            settings.cache_timeout,
-            self.patience,
+            patience,
             lambda error: explain(error, settings),
         )
 
-    @property
-    def timeout(self) -> float:
-        return self._line.timeout
-
-    @timeout.setter
-    def timeout(self, seconds: float) -> None:
-        self._line.timeout = seconds
-
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        return await self._line.ask(keys=[_name(key) for key in keys])
+        return await self.line.ask(keys=[_name(key) for key in keys])
 
     async def put(
         self,
@@ -126,12 +112,11 @@ class RedisServer:
     ) -> None:
         commands: list[Command] = [("SET", _name(key), value, "EX", expire)]
         if versions:
-            names, of = map(_name, versions), versions.values()
-            count = len(versions)
-            commands.append(("EVAL", _EXTEND, count, *names, expire + 1, *of))
+            names, each = [_name(name) for name in versions], versions.values()
+            commands.append(("EVAL", _EXTEND, len(names), *names, expire + 1, *each))
         if lease:
-            commands.append(_given_back(lease, owner))
-        await self._line.ask(*commands)
+            commands.append(_give_back(lease, owner))
+        await self.line.ask(*commands)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         names = [_name(key) for key in values]
@@ -143,23 +128,17 @@ class RedisServer:
         return [old or new for old, new in zip(stored, values.values(), strict=True)]
 
     async def remove(self, key: str) -> bool:
-        return bool((await self._line.ask(("DEL", _name(key))))[0])
+        return bool((await self.line.ask(("DEL", _name(key))))[0])
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         ms = max(1, round(seconds * 1000))
-        await self._line.ask(
-            *(("EVAL", _FENCE, 1, _name(key), owner, ms) for key in keys)
-        )
+        await self.line.ask(*(_set(key, owner, ms) for key in keys))
 
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
-        await self._line.ask(
-            *(
-                ("EVAL", _FENCE, 1, _name(key), owner, 0, version, expire)
-                for key, version in versions.items()
-            )
-        )
+        each = versions.items()
+        await self.line.ask(*(_set(key, owner, 0, new, expire) for key, new in each))
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
@@ -173,30 +152,14 @@ class RedisServer:
 
     async def release(self, lease: str, owner: bytes) -> None:
         # Nobody waits for it: a lease that is not given back runs out.
-        self._line.post(_given_back(lease, owner))
-
-    async def processes(self) -> dict[str, dict[str, Any]]:
-        """Return what each running process last said of its cache."""
-        prefix = f"{self._settings.cache_prefix}:process:"
-        found = {}
-        async for key, _ in self.survey(prefix):
-            value = (await self.get_many([key]))[0]
-            with suppress(ValueError, TypeError):
-                found[key.removeprefix(prefix)] = dict(json.loads(value or b""))
-        return found
-
-    async def open(self) -> None:
-        await self.ping()
+        self.line.post(_give_back(lease, owner))
 
     async def ping(self) -> None:
-        await self._line.ask(("PING",))
-
-    def health(self) -> dict[str, str | float]:
-        return {}
+        await self.line.ask(("PING",))
 
     async def check(self) -> None:
         """Do once whatever the cache does; StoreError says what is refused."""
-        key = f"{self._settings.cache_prefix}:check:{new_version()}"
+        key = f"{self._prefix}:check:{new_version()}"
         await asyncio.gather(
             self.put(key, b"", 1, {key: b""}),
             self.fence([key], b"check", 1),
@@ -206,68 +169,62 @@ class RedisServer:
             self.get_many([key]),
         )
 
-    async def describe(self) -> dict[str, str]:
-        (text,) = await self._line.ask(("INFO",))
-        info = dict(re.findall(r"^(\w+):(.*?)\r?$", text.decode(), re.MULTILINE))
-        version = info.get("valkey_version") or info["redis_version"]
-        limit = info["maxmemory_human"] if info["maxmemory"] != "0" else "no limit"
-        return {
-            "server": f"{info.get('server_name', 'redis')} {version}",
-            "address": self._settings.redis_location(masked=True),
-            "memory": f"{info['used_memory_human']} used, {limit}, "
-            f"{info['maxmemory_policy']}",
-            "evicted keys": info["evicted_keys"],
-            "clients": info["connected_clients"],
-            "undelivered": self.undelivered(),
-        }
-
-    def undelivered(self) -> str:
-        waiting = Marker(UNDELIVERED).others()
-        return f"invalidations of {waiting} processes" if waiting else "none"
-
-    async def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
-        pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", _name(prefix)) + b"*"
-        cursor: bytes | None = b"0"
-        while cursor is not None:
-            # SCAN, a page at a time, does not hold the server up as KEYS would.
-            page = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            ((after, names),) = await self._line.ask(page)
-            sizes = await self._line.ask(*(("MEMORY", "USAGE", n) for n in names))
-            for name, size in zip(names, sizes, strict=True):
-                yield name.decode("utf-8", "surrogatepass"), size or 0
-            cursor = after if int(after) else None
-
     async def close(self) -> None:
-        await self._line.close()
-
-    def abandon(self, reason: str) -> None:
-        """Have nobody wait any longer for what was asked."""
-        self._line.abandon(reason)
+        await self.line.close()
 
     async def _own(self, names: list[bytes], *commands: Command) -> list[Any]:
         """Ask; drop first what is there if it is no text, which none of ours is not."""
         try:
-            return await self._line.ask(*commands)
+            return await self.line.ask(*commands)
         except StoreError as error:
             if not str(error.__cause__).startswith("WRONGTYPE"):
                 raise
-        await self._line.ask(("DEL", *names))
-        return await self._line.ask(*commands)
+        await self.line.ask(("DEL", *names))
+        return await self.line.ask(*commands)
 
     async def _greet(self, connection: AbstractConnection) -> None:
-        """Make a new connection ready."""
-        prefix = self._settings.cache_prefix
-        root = _name(version_place(prefix, ROOT))
-        renewal = ("EVAL", _FENCE, 1, root, b"", 0, new_version(), VERSION_TTL)
+        """Make a new connection ready, and see whose data is there.
+
+        A server that was restored from disk, emptied, or made the primary in another
+        one's place may lack invalidations that the one before it has confirmed. So the
+        data says which run of which server wrote it last. Where that is not the one
+        that answers, everything is invalidated before anything is read.
+        """
         try:
             await connection.on_connect()
-            await recognise(connection, _name(f"{prefix}:server"), _REMEMBERED, renewal)
+            await self._recognise(connection, _name(f"{self._prefix}:server"))
         except BaseException:  # redis-py would use it as it is
             await connection.disconnect(nowait=True)
             raise
 
+    async def _recognise(self, connection: AbstractConnection, key: bytes) -> None:
+        *about, wrote = await round_trip(
+            connection, [("INFO", "server"), ("INFO", "replication"), ("GET", key)]
+        )
+        refused = [reply for reply in about if isinstance(reply, Exception)]
+        run = b" ".join(_RUN.findall(b"\n".join(about))) if not refused else b""
+        if run and wrote == run:
+            return
+        if refused and not self._warned:
+            self._warned = True
+            log.warning(
+                "Redis does not say which server it is (%s), so every new connection "
+                "drops everything that is cached. Let the ACL user run INFO.",
+                refused[0],
+            )
+        root = version_place(self._prefix, ROOT)
+        renewal = _set(root, b"", 0, new_version(), VERSION_TTL)
+        for command in (renewal, ("SET", key, run, "EX", _REMEMBERED)):
+            (reply,) = await round_trip(connection, [command])
+            if isinstance(reply, Exception):
+                raise reply
 
-def _given_back(lease: str, owner: bytes) -> Command:
+
+def _set(version: str, owner: bytes, *rest: bytes | str | int) -> Command:
+    return ("EVAL", _SET, 1, _name(version), owner, *rest)
+
+
+def _give_back(lease: str, owner: bytes) -> Command:
     return ("EVAL", _RELEASE, 1, _name(lease), owner)
 
 
