@@ -25,8 +25,9 @@ APP = ["--factory", "app.main:create_app", "--log-level", "warning"]
 
 
 @contextmanager
-def process(*command: str | Path, port: int) -> Iterator[str]:
-    with subprocess.Popen([*map(str, command), "--port", str(port)]) as running:
+def process(*command: str | Path, port: int, cwd: Path | None = None) -> Iterator[str]:
+    arguments = [*map(str, command), "--port", str(port)]
+    with subprocess.Popen(arguments, cwd=cwd) as running:
         try:
             url = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + 60
