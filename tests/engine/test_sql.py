@@ -80,6 +80,12 @@ def test_what_is_not_understood_may_change_everything(text: str) -> None:
             "t u",
         ),
         ("SELECT CAST(a AS VARCHAR(5)) FROM t WHERE b IN (1, 2)", "t"),
+        (
+            "SELECT current_price(1), to_total(2), make(3)",
+            "current_price() to_total() make()",
+        ),
+        ("SELECT public.total(1), s.now(), pg_catalog.now()", "total() now()"),
+        ("INSERT INTO public.t (a) SELECT to_char(a, 'x') FROM 'u'", "u"),
     ],
 )
 def test_a_text_tells_what_it_reads_from(text: str, relations: str) -> None:

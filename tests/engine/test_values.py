@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -446,6 +447,81 @@ async def test_what_a_transaction_under_way_reads_is_not_stored(
     async with database.session(writes=False) as session:
         assert await name(session, user.id) == "New"  # so it is stored otherwise
     assert runs == 2
+
+
+async def test_what_a_task_s_own_transaction_has_changed_is_seen_in_it(
+    database: Database, user: Person
+) -> None:
+    """As without a cache; and an entry that it has not touched is served."""
+    runs: list[str] = []
+
+    @cached(namespace="names")
+    async def name(session: AsyncSession) -> str:
+        runs.append("name")
+        return str(await session.scalar(select(User.first_name)))
+
+    @cached(namespace="weather")
+    async def weather() -> str:
+        runs.append("weather")
+        return "fine"
+
+    await weather()
+    async with database.session(writes=False) as session:
+        before = await name(session)
+    async with database.session() as session:
+        await session.execute(update(User).values(first_name="New"))
+        assert await name(session) == "New"
+        await weather()
+        await session.rollback()
+        assert await name(session) == before
+    assert runs.count("weather") == 1
+
+
+async def test_a_task_s_transaction_under_way_stores_nothing_for_others(
+    database: Database, user: Person
+) -> None:
+    """Also where no argument is the session, and no request is served."""
+
+    class Names:
+        def __init__(self, session: AsyncSession) -> None:
+            self.session = session
+
+        @cached(namespace="names", key_builder=lambda *_, **__: "names:all")
+        async def all(self) -> list[str]:
+            return list(await self.session.scalars(select(User.first_name)))
+
+    async with database.session(writes=False) as old:
+        await old.execute(select(User.id))  # its snapshot is taken here
+        context = copy_context()
+        async with database.session() as session:
+            await session.execute(update(User).values(first_name="New"))
+        await asyncio.create_task(Names(old).all(), context=context)
+    async with database.session(writes=False) as session:
+        assert await Names(session).all() == ["New"]
+
+
+async def test_functions_of_one_factory_are_told_apart(app: FastAPI) -> None:
+    def made(of: Any) -> Callable[[], Awaitable[str]]:
+        @cached(namespace="made")
+        async def name() -> str:
+            return str(of)
+
+        return name
+
+    kinds = [1, 2, "a", User, Person]
+    for _ in range(2):
+        assert [await made(of)() for of in kinds] == [str(of) for of in kinds]
+
+
+async def test_sessions_that_see_other_rows_are_told_apart(database: Database) -> None:
+    @cached(namespace="tenants")
+    async def tenant(session: AsyncSession) -> str:
+        return str(session.info.get("tenant"))
+
+    for name in ("a", "b", "a"):
+        async with database.session(writes=False) as session:
+            session.info["tenant"] = name
+            assert await tenant(session) == name
 
 
 async def test_a_route_whose_transaction_began_before_its_lookup_stores_nothing(

@@ -2,20 +2,34 @@
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Computed,
+    String,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Mapped, mapped_column
 
-from app.cache import cached, invalidate_namespace, touches
+from app.cache import cached, invalidate_namespace, touches, watch_commits
 from app.cache.engine import rules
 from app.config import Settings
+from app.database import Database
 from tests.engine.shop import (
     Article,
     Author,
+    Base,
     Employee,
     Engineer,
     Manager,
@@ -238,6 +252,21 @@ async def text_of_the_driver(session: AsyncSession) -> None:
     await connection.exec_driver_sql("/* - */ DELETE FROM shop_tags WHERE id = 2")
 
 
+@way(tags)
+async def texts_of_the_driver_that_add_rows(session: AsyncSession) -> None:
+    """Nothing tells the first one's keys, and nothing comes after it."""
+    connection = await session.connection()
+    await connection.exec_driver_sql("INSERT INTO shop_tags VALUES (7, 'seven')")
+    await connection.exec_driver_sql("INSERT INTO shop_articles VALUES (7, 'a')")
+
+
+@way(tags)
+async def text_of_the_driver_before_a_flush(session: AsyncSession) -> None:
+    connection = await session.connection()
+    await connection.exec_driver_sql("INSERT INTO shop_tags VALUES (7, 'seven')")
+    session.add(Article(title="b"))
+
+
 @way(managers)
 async def bulk_update_of_a_base_class(session: AsyncSession) -> None:
     await session.execute(
@@ -344,6 +373,104 @@ async def test_a_statement_that_commits_by_itself_is_seen(shop: Shop) -> None:
         alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await alone.execute(update(TAGS).values(name="alone"))
         assert await tags(shop) != before
+
+
+@pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
+async def test_what_follows_a_textual_end_is_seen(
+    shop: Shop, database: Database, ends: str
+) -> None:
+    """No transaction is under way then, so the closing rollback takes nothing back."""
+    before = await tags(shop)
+    async with database.engine.connect() as connection:
+        await connection.execute(select(1))
+        await connection.exec_driver_sql(ends)
+        await connection.execute(text("UPDATE shop_tags SET name = 'loose'"))
+    assert await tags(shop) != before
+
+
+async def test_an_engine_that_commits_by_itself_is_seen(
+    shop: Shop, settings: Settings
+) -> None:
+    before = await tags(shop)
+    engine = create_async_engine(settings.database_url, isolation_level="AUTOCOMMIT")
+    watch_commits(engine, Tag.metadata, settings)
+    async with engine.connect() as connection:
+        await connection.execute(update(TAGS).values(name="by itself"))
+    await engine.dispose()
+    assert await tags(shop) != before
+
+
+class Label(str, Enum):  # noqa: UP042 - its str() is "Label.one"
+    one = "one"
+
+
+class Made(Base):
+    """A table whose columns the database does not store as they are given."""
+
+    __tablename__ = "shop_made"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(50), default="none")
+    shelf: Mapped[int] = mapped_column(default=0)
+    price: Mapped[int] = mapped_column(default=0)
+    tens: Mapped[int] = mapped_column(Computed("price / 10", persisted=True))
+
+
+COLUMNS = ["id", "label", "shelf", "tens"]
+
+
+@cached(namespace="shop-made", key_builder=key_of, expire=100)
+async def made(shop: Shop, *, column: str, value: Any) -> list[Any]:
+    found = getattr(Made, column)
+    return await shop.rows(select(Made.id).where(found == value).order_by(Made.id))
+
+
+async def flush_of_a_price(session: AsyncSession) -> None:
+    (await session.get_one(Made, 1)).price = 25
+
+
+async def insert_of_an_enum(session: AsyncSession) -> None:
+    await session.execute(insert(Made).values(id=2, label=Label.one))
+
+
+async def update_to_an_enum(session: AsyncSession) -> None:
+    await session.execute(update(Made).where(Made.id == 1).values(label=Label.one))
+
+
+async def flush_of_an_enum(session: AsyncSession) -> None:
+    (await session.get_one(Made, 1)).label = Label.one
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "write"),
+    [
+        ("tens", 2, flush_of_a_price),
+        ("label", "one", insert_of_an_enum),
+        ("label", "one", update_to_an_enum),
+        ("label", "one", flush_of_an_enum),
+    ],
+)
+async def test_a_rule_is_not_trusted_where_the_database_has_another_value(
+    shop: Shop, column: str, value: Any, write: Write
+) -> None:
+    touches(Made, *(f"shop-made:{name}:{{{name}}}" for name in COLUMNS))
+    async with shop.session.begin() as session:
+        session.add(Made(id=1))
+    for _ in range(2):
+        assert await made(shop, column=column, value=value) == []
+    async with shop.session.begin() as session:
+        await write(session)
+    assert await made(shop, column=column, value=value) != []
+
+
+async def test_a_new_key_is_known_where_none_was_given(shop: Shop) -> None:
+    touches(Made, *(f"shop-made:{name}:{{{name}}}" for name in COLUMNS))
+    assert await made(shop, column="id", value=1) == []
+    async with shop.engine.begin() as connection:
+        row = {"label": "a", "shelf": 1, "price": 1}
+        if connection.dialect.name == "sqlite":  # PostgreSQL takes it for a NULL
+            row["id"] = None
+        await connection.execute(insert(Made).values(row))
+    assert await made(shop, column="id", value=1) == [[1]]
 
 
 async def test_a_rollback_drops_nothing(shop: Shop) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.cache import Reading, reading_now
-from app.cache.engine.entry import ROOT, table_namespace
+from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import Claims, changes_of, fixed_in, lacks_key, with_keys
 from app.cache.engine.rules import Change, Tables, tables_of
@@ -53,6 +53,11 @@ class Work:
         for name in namespaces:
             self.touched[-1][1].setdefault(name, cause)
 
+    def changes(self) -> set[str]:
+        """Return the namespaces that it has touched so far, with those of tables."""
+        adds = {table_namespace(change.table.name.lower()) for change in self.adding}
+        return adds.union(owner_of(name) for _, of in self.touched for name in of)
+
     def since(self, name: str) -> int:
         """Return where a savepoint begins in `touched`."""
         return next(
@@ -69,15 +74,19 @@ class Work:
         self.ended = True
 
 
-# The transactions that this task has begun, for what it invalidates by hand.
+# The transactions that this task has begun.
 _begun: ContextVar[tuple[Work, ...]] = ContextVar("cache_transactions", default=())
 
 
 def touch_at_commit(namespaces: Iterable[str], cause: str) -> None:
     """Have the transactions that are open here invalidate these, too, at their end."""
-    for work in _begun.get():
-        if not work.ended:
-            work.touch(namespaces, cause)
+    for work in begun():
+        work.touch(namespaces, cause)
+
+
+def begun() -> list[Work]:
+    """Return the transactions that this task has begun and not ended."""
+    return [work for work in _begun.get() if not work.ended]
 
 
 def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
@@ -156,7 +165,7 @@ class _Watcher:
     def begin(self, connection: Connection) -> None:
         """Note a transaction. What is looked up later may be newer than its reads."""
         work = connection.info[_WORK] = Work()
-        _begun.set((*(w for w in _begun.get() if not w.ended), work))
+        _begun.set((*begun(), work))
 
     def before(
         self,
@@ -185,7 +194,12 @@ class _Watcher:
 
     def after(self, connection: Connection, *_: object) -> None:
         """Invalidate at once what was stored without a COMMIT of ours."""
-        self._open(connection.info if _work_of(connection) else {})
+        work = _work_of(connection)
+        if work is None:
+            return
+        if work.changes() and not _is_in_transaction(connection):
+            self._close(connection.info, work)
+        self._open(connection.info)
 
     def executed(
         self,
@@ -199,8 +213,8 @@ class _Watcher:
         """Take in the primary keys that the database has given to new rows."""
         work = _work_of(connection)
         if work is not None and work.adding:
-            added, work.adding = with_keys(work.adding, result), []
-            self._touch(work, added, f"INSERT {added[0].table.name}")
+            work.adding = with_keys(work.adding, result)
+            self._settle(work)
 
     def committing(
         self, original: Callable[[Any], None], connection: PoolProxiedConnection
@@ -232,9 +246,7 @@ class _Watcher:
 
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
-        if work.adding:  # it failed, or does not tell its keys
-            self._touch(work, work.adding, f"INSERT {work.adding[0].table.name}")
-            work.adding = []
+        self._settle(work)
         touched = {name: why for _, of in work.touched for name, why in of.items()}
         work.touched = [("", {})]
         if touched:
@@ -264,6 +276,7 @@ class _Watcher:
     def _note_writes(
         self, does: Statement, context: DefaultExecutionContext | None, work: Work
     ) -> None:
+        self._settle(work)
         for kind, name in does.writes:
             cause = f"{kind} {name}"
             if name not in self._tables.names() or name in self._tables.triggered:
@@ -276,6 +289,12 @@ class _Watcher:
             else:
                 self._touch(work, changes, cause)
 
+    def _settle(self, work: Work) -> None:
+        """Give up waiting for new keys: the statement failed, or does not tell them."""
+        added, work.adding = work.adding, []
+        if added:
+            self._touch(work, added, f"INSERT {added[0].table.name}")
+
     def _touch(self, work: Work, changes: Iterable[Change], cause: str) -> None:
         for change in changes:
             work.touch(self._tables.touched(change), cause)
@@ -284,6 +303,14 @@ class _Watcher:
 def _commits_by_itself(connection: Connection) -> bool:
     options = connection.get_execution_options()
     return options.get("isolation_level") == "AUTOCOMMIT"
+
+
+def _is_in_transaction(connection: Connection) -> bool:
+    """Tell whether what was executed waits for a COMMIT; True where nobody knows."""
+    driver: Any = connection.connection.driver_connection
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return bool(driver.is_in_transaction())
+    return bool(getattr(driver, "in_transaction", True))  # SQLite
 
 
 def _savepoint(original: Any, connection: Connection, name: str) -> None:

@@ -110,7 +110,7 @@ def stable(value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if isinstance(value, BaseModel):
-        held: Any = stable(dict(value))
+        held: Any = [stable(dict(value)), sorted(value.model_fields_set)]
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         held = {field.name: stable(getattr(value, field.name)) for field in fields}

@@ -4,7 +4,7 @@ On a hit, everything that stands before a handler runs, but for *providers*: the
 made when the handler is, so on a miss only. The trees are FastAPI's own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -94,9 +94,9 @@ def _look(dependant: Dependant, sight: Sight, *, is_handler: bool = False) -> No
         elif not is_provider(child.call):
             sight.others = True
             sight.raw |= _takes_request(child)
-        sight.headers |= {param.alias.lower() for param in child.header_params}
-        sight.cookies |= {param.alias for param in child.cookie_params}
-        sight.query |= {param.alias for param in child.query_params}
+        sight.headers |= {n.lower() for n in names_of(child.header_params, sight)}
+        sight.cookies |= names_of(child.cookie_params, sight)
+        sight.query |= names_of(child.query_params, sight)
         # A model of parameters does not say their names here.
         sight.raw |= any(map(_is_model, params_of(child))) or bool(child.body_params)
         _look(child, sight)
@@ -125,6 +125,18 @@ def params_of(dependant: Dependant) -> list[ModelField]:
         *(*dependant.path_params, *dependant.query_params),
         *(*dependant.header_params, *dependant.cookie_params),
     ]
+
+
+def names_of(params: Iterable[ModelField], sight: Sight) -> set[str]:
+    """Return by which names parameters are sent; where one has several, all is seen."""
+    found: set[str] = set()
+    for param in params:
+        name = param.field_info.validation_alias or param.alias
+        if isinstance(name, str):
+            found.add(name)
+        else:
+            sight.raw = True
+    return found
 
 
 def nodes_of(dependant: Dependant) -> Iterator[Dependant]:

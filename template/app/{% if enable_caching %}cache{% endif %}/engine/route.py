@@ -43,6 +43,7 @@ from app.cache.engine.providers import (
     deferred,
     is_authenticator,
     is_provider,
+    names_of,
     nodes_of,
     params_of,
     sight_of,
@@ -84,16 +85,20 @@ class CachedRoute:
         function = getattr(self._endpoint, "__func__", self._endpoint)
         self._direct = policy.coder is None and function is policy.wrapper
         self.sight = sight_of(self._dependant)
-        self._alone = not self.sight.told and not self.sight.others
+        headers = names_of(self._dependant.header_params, self.sight)
         self._waiting = deferred(self._dependant) if self._direct else []
+        early = [d for d in self._dependant.dependencies if d not in self._waiting]
+        # Whether what runs before the handler is no more than a check.
+        self._only_checks = not self.sight.told and all(
+            is_authenticator(each.call) for each in early
+        )
         self._early = False  # whether the key builder needs the providers, too
         self._declared = {p.name for p in params_of(self._dependant)}
         self._calls = {node.call for node in nodes_of(self._dependant)}
         form = [_written(getattr(route, name)) for name in _FORM]
         self._about = [policy.name, *form, _schema(route)]
-        declared_headers = {p.alias.lower() for p in self._dependant.header_params}
         vary = {name.lower() for name in policy.vary or ()}
-        self._named = self.sight.headers | declared_headers | vary
+        self._named = self.sight.headers | {n.lower() for n in headers} | vary
         self._learned: set[str] = set()  # names of headers, and of states of middleware
         self._undo: list[tuple[object, str, object]] = []
 
@@ -150,7 +155,7 @@ class CachedRoute:
                 response,
                 next((v for v in values.values() if _is_tasks(v)), None),
                 lambda given: self._variant(
-                    exchange, self._told(exchange, request, given)
+                    exchange, self._told(exchange, request, {**values, **given})
                 ),
             )
         return self._endpoint(**values)
@@ -161,10 +166,10 @@ class CachedRoute:
         exchange = exchange_of(request)
         if exchange is None or self._bypasses(exchange, request, response):
             return await self._run(request, values)
+        if self._only_checks:
+            exchange.reading.use_nothing()
         if self._early:
             values |= await self._made(request)
-        if self._alone:
-            exchange.reading.use_nothing()
         cache = exchange.cache
         try:
             key = await self._key(request, values)
@@ -234,7 +239,11 @@ class CachedRoute:
         """Tell whether the cache has to be left out for this request; say why."""
         if request.method != "GET":
             return True
-        if directives_of(exchange.headers).no_store or "range" in exchange.headers:
+        headers = exchange.headers
+        has_body = "transfer-encoding" in headers or (
+            headers.get("content-length", "0") != "0"
+        )
+        if directives_of(headers).no_store or "range" in headers or has_body:
             exchange.settle("BYPASS", "fwd=bypass")
             return True
         overridden = self._target.dependency_overrides_provider
@@ -276,9 +285,11 @@ class CachedRoute:
         told.append([[n, headers.getlist(n)] for n in sorted(sight.headers)])
         if sight.cookies:
             told.append([[n, request.cookies.get(n)] for n in sorted(sight.cookies)])
-        if sight.query or any(n in values and n not in own for n in self._declared):
+        if sight.query:
             told.append(scope["query_string"].decode("latin-1"))
-        told.append({n: str(v) for n, v in request.path_params.items() if n not in own})
+        told.append({n: str(v) for n, v in request.path_params.items()})
+        if any(n in values and n not in own for n in self._declared):
+            told.append(raw_request(request, exchange))
         if sight.told:
             told.append(identity_of(request))
         if vary is not None:

@@ -71,25 +71,28 @@ def changes_of(
     keys = {column.name.lower(): column.key for column in table.columns}
     for values in context.compiled_parameters:
         if kind == "INSERT":
-            added = {key: values[key] for key in keys.values() if key in values}
+            added = _known(table, values)
             yield Change(table, [added]) if does.plain else Change(table, [{}], None)
             continue
         row = _fixed(compiled, table, values)
         primary = tuple(row.get(column.key) for column in table.primary_key)
-        row = {**claims.get((table.key, primary), {}), **row}
+        row = {**_known(table, claims.get((table.key, primary), {})), **row}
         if kind == "DELETE":
             yield Change(table, [row], deletes=True)
         elif does.sets is None or not does.sets <= keys.keys():
             yield Change(table, [row], None)
         else:
-            sets = {keys[n]: values.get(keys[n], UNKNOWN) for n in does.sets}
-            yield Change(table, [row], sets)
+            known = _known(table, values)
+            sets = {keys[n]: known.get(keys[n], UNKNOWN) for n in does.sets}
+            # The database sets these by itself.
+            computed = {c.key for c in table.columns if c.computed or c.server_onupdate}
+            yield Change(table, [row], dict.fromkeys(computed, UNKNOWN) | sets)
 
 
 def lacks_key(change: Change) -> bool:
     """Tell whether the database gives the new row its primary key."""
     column = change.table.autoincrement_column
-    return column is not None and column.key not in change.rows[0]
+    return column is not None and change.rows[0].get(column.key) is None
 
 
 def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
@@ -149,6 +152,25 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
             name = compiled.bind_names.get(compiled.binds.get(value.key, value))
             if name is not None:
                 yield column, name
+
+
+def _known(table: Table, values: Mapping[str, Any]) -> Row:
+    """Return the values of a table's columns as the database has them.
+
+    One that it may turn into another is UNKNOWN, where a query can fix the column.
+    """
+    return {
+        column.key: value
+        if value is None or not _can_be_exact(column) or _is_exact(column, value)
+        else UNKNOWN
+        for column in table.columns
+        if (value := values.get(column.key, UNKNOWN)) is not UNKNOWN
+    }
+
+
+def _can_be_exact(column: Column[Any]) -> bool:
+    kind = column.type
+    return isinstance(kind, types.Integer) or type(kind) in _EXACT
 
 
 def _is_exact(column: Column[Any], value: object) -> bool:

@@ -112,8 +112,23 @@ _NO_FUNCTIONS = frozenset(
     ]
 )
 _FUNCTIONS = re.compile(
-    r"(?:json|date|time|array|string|regexp|to|ts|bool|bit|btrim|current|percent|stddev"
-    r"|var|pg_advisory|gen_random|row|str|inet|host|make|phraseto|plainto|websearch)\w*"
+    r"jsonb?(?:_(?:agg|array|array_elements|array_elements_text|array_length"
+    r"|build_array|build_object|each|each_text|extract|extract_path"
+    r"|extract_path_text|group_array|group_object|insert|object|object_agg|object_keys"
+    r"|patch|path_exists|path_query|path_query_array|path_query_first|pretty|quote"
+    r"|remove|replace|set|strip_nulls|to_record|to_recordset|tree|type|typeof|valid))?"
+    r"|array(?:_(?:agg|append|cat|dims|length|lower|ndims|position|positions|prepend"
+    r"|remove|replace|to_json|to_string|upper))?|string_(?:agg|to_array)"
+    r"|date(?:_add|_bin|_part|_subtract|_trunc|time)?|time(?:diff|ofday|zone)?"
+    r"|regexp(?:_(?:count|instr|like|match|matches|replace|split_to_array"
+    r"|split_to_table|substr))?|to_(?:ascii|char|date|hex|json|jsonb|number|timestamp"
+    r"|tsquery|tsvector)|(?:phraseto|plainto|websearch_to)_tsquery"
+    r"|ts_(?:delete|filter|headline|rank|rank_cd)|bool_(?:and|or)"
+    r"|bit_(?:and|count|length|or|xor)|btrim|current_(?:catalog|database|date|role"
+    r"|schema|setting|time|timestamp|user)|percent(?:_rank|ile_cont|ile_disc)"
+    r"|stddev(?:_pop|_samp)?|var(?:iance|_pop|_samp)|pg_(?:try_)?advisory_\w+"
+    r"|gen_random_(?:bytes|uuid)|row(?:_number|_to_json)?|strpos"
+    r"|make_(?:date|interval|time|timestamp|timestamptz)"
     r"|abs|age|avg|cast|ceil(?:ing)?|char_length|coalesce|concat(?:_ws)?|corr|count"
     r"|cume_dist|decode|dense_rank|encode|every|exp|extract|first_value|floor|format"
     r"|generate_series|glob|greatest|group_concat|hex|ifnull|iif|initcap|instr"
@@ -121,7 +136,7 @@ _FUNCTIONS = re.compile(
     r"|lpad|ltrim|max|md5|min|mod|now|nth_value|ntile|nullif|octet_length|overlay"
     r"|position|power|printf|quote|random|rank|repeat|replace|reverse|right|round|rpad"
     r"|rtrim|sign|similarity|sqrt|strftime|substr(?:ing)?|sum|total|translate|trim"
-    r"|trunc|typeof|unaccent|unicode|unnest|upper|uuid\w*|width_bucket",
+    r"|trunc|typeof|unaccent|unicode|unnest|upper|uuid(?:v[47]|_(?:extract|generate)_\w+)?|width_bucket",
     re.IGNORECASE,
 )
 _FROM_ENDS = frozenset(
@@ -190,7 +205,11 @@ def understand(text: str) -> Statement:
         return Statement({}, frozenset(), (), True, None, False, False)
 
 
+_BEFORE_NAMES = {"FROM", "JOIN", "INTO", "UPDATE"}
+
+
 def _tokens(text: str) -> Iterator[_Token]:
+    before = _Token("other", "")
     for found in _TOKEN.finditer(text):
         kind, it = found.lastgroup or "", found.group()
         if kind == "skip":
@@ -199,9 +218,13 @@ def _tokens(text: str) -> Iterator[_Token]:
         elif kind == "other" and it in "'\"`":
             raise _Unclear  # it does not end
         elif kind == "quoted":
-            yield _Token(kind, it[1:-1])
+            before = _Token(kind, it[1:-1])
+            yield before
         elif kind != "text":
-            yield _Token(kind, it.upper() if kind == "word" else it)
+            before = _Token(kind, it.upper() if kind == "word" else it)
+            yield before
+        elif before.text in _BEFORE_NAMES:
+            yield _Token("quoted", it.strip("'"))  # SQLite takes it for a name
     yield _Token("other", "")
 
 
@@ -329,12 +352,18 @@ def _relations(tokens: list[_Token]) -> Iterator[str]:
         elif token.is_name and following.text == "(":
             word = token.kind == "word" and token.text in _NO_FUNCTIONS
             known = word or _FUNCTIONS.fullmatch(token.text) or token.name in common
-            if not known and tokens[at - 1].text not in _BEFORE_COLUMNS:
+            schema = ""
+            begins = at
+            while tokens[begins - 1].text == "." and tokens[begins - 2].is_name:
+                begins -= 2
+                schema = tokens[begins].name
+            known = known and schema in ("", "pg_catalog")
+            if not known and tokens[begins - 1].text not in _BEFORE_COLUMNS:
                 yield f"{token.name}()"
         at += 1
 
 
-_BEFORE_COLUMNS = {"INTO", "AS", "."}
+_BEFORE_COLUMNS = {"INTO", "AS"}
 
 
 def _is_common(tokens: list[_Token], at: int) -> bool:

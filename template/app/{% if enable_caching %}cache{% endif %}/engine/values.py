@@ -5,11 +5,14 @@ A value is stored only if it reads back equal, in value and in type.
 """
 
 import asyncio
+import dis
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
+from enum import Enum
 from functools import lru_cache, partial
+from types import CellType
 from typing import Any, NamedTuple, get_type_hints
 
 from anyio import from_thread
@@ -19,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.cache.engine.cache import Cache, Reading, reading_now
+from app.cache.engine.commits import begun
 from app.cache.engine.entry import Entry
 from app.cache.engine.equal import equal
 from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
@@ -158,9 +162,14 @@ async def _begin(
 
     directives = directives_of(serving.exchange.headers) if serving else Directives()
 
+    transactions = begun()
+    own = set[str]().union(*(work.changes() for work in transactions))
+
     def accepts(entry: Entry) -> bool:
         if entry.status != 0 or not directives.accepts(entry):
             return False
+        if not own.isdisjoint(entry.versions):
+            return False  # it lacks what its own transaction has changed
         try:
             attempt.value = form.decode(entry.body)
         except Exception:  # whatever a coder raises, the entry is of no use
@@ -178,7 +187,9 @@ async def _begin(
             accepts,
             policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
-            storable=not (reading.root.open or any(map(_has_read, given.values()))),
+            storable=not (
+                reading.root.open or transactions or any(map(_has_read, given.values()))
+            ),
             in_thread=in_thread,
         ),
     )
@@ -210,7 +221,8 @@ async def _told_apart(
     if serving is not None:
         key = await policy.key(serving.request, (), given)
         return key, serving.variant(given)
-    told: list[Any] = [policy.name, repr(_signature(policy.function).return_annotation)]
+    returns = repr(_signature(policy.function).return_annotation)
+    told: list[Any] = [policy.name, returns, _enclosed(policy.function)]
     if policy.keys_all:
         told += [[name, _argument(name, value)] for name, value in given.items()]
     request = next((v for v in given.values() if isinstance(v, Request)), None)
@@ -223,12 +235,37 @@ def _argument(name: str, value: Any) -> Any:
             return stable(value)
         bind = value.get_bind()
         options = bind.get_execution_options().get("schema_translate_map")
-        return ["session", str(bind.engine.url), stable(options)]
+        info = [stable(options), stable(dict(value.info))]
+        return ["session", str(bind.engine.url), info]
     except Unstable as error:
         raise Unstable(
             f"its argument {name!r} ({error}) cannot be part of a key; pass what it "
             "needs of that, or give @cached a key_builder"
         ) from None
+
+
+def _enclosed(function: Callable[..., Any]) -> list[Any]:
+    """Return what tells functions apart that another one has made from one `def`."""
+    found: list[Any] = []
+    for cell in _constant_cells(function):
+        with suppress(ValueError):  # it is empty yet
+            value = cell.cell_contents
+            if isinstance(value, type):
+                found.append([value.__module__, value.__qualname__])
+            elif isinstance(value, str | int | float | Enum | None):
+                found.append(stable(value))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _constant_cells(function: Callable[..., Any]) -> list[CellType]:
+    cells = getattr(function, "__closure__", None)
+    if cells is None:
+        return []
+    does = dis.get_instructions(function)
+    counters = {each.argval for each in does if each.opname == "STORE_DEREF"}
+    names = function.__code__.co_freevars
+    return [c for name, c in zip(names, cells, strict=True) if name not in counters]
 
 
 def _besides(serving: Serving | None) -> Any:
