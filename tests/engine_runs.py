@@ -16,7 +16,10 @@ ENGINE = ROOT / "tests" / "engine"
 KEPT = ROOT / ".cache" / "engine"  # the services that the command renders
 
 # What the tests import and a service has no use for.
-TOOLS = ("hypothesis>=6.160", "pytest-xdist>=3.8")
+TOOLS = (
+    *("hypothesis>=6.160", "pytest-xdist>=3.8"),
+    *("gunicorn>=23", "uvicorn-worker>=0.4"),
+)
 
 COMMAND = ("pytest", "-q")
 # A file's tests may share a server, so they stay in one process, which has its own.

@@ -101,12 +101,17 @@ async def killed(writer: str, moment: str, ids: list[int]) -> AsyncIterator[int]
     """Yield the id of each user when the process is dead that renamed him."""
     command = [sys.executable, "-m", "tests.engine.killed", writer, moment]
     process = await asyncio.create_subprocess_exec(
-        *command, *map(str, ids), stdout=asyncio.subprocess.PIPE
+        *command,
+        *map(str, ids),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
+    assert process.stderr is not None
     async for line in process.stdout:
         yield int(line)
-    assert await process.wait() == 0
+    said = (await process.stderr.read()).decode()
+    assert await process.wait() == 0, said
 
 
 async def is_closed(namespace: str) -> bool:

@@ -25,8 +25,13 @@ APP = ["--factory", "app.main:create_app", "--log-level", "warning"]
 
 
 @contextmanager
-def process(*command: str | Path, port: int, cwd: Path | None = None) -> Iterator[str]:
-    arguments = [*map(str, command), "--port", str(port)]
+def process(
+    *command: str | Path,
+    port: int,
+    cwd: Path | None = None,
+    address: str = "--port={port}",
+) -> Iterator[str]:
+    arguments = [*map(str, command), address.format(port=port)]
     with subprocess.Popen(arguments, cwd=cwd) as running:
         try:
             url = f"http://127.0.0.1:{port}"
@@ -62,6 +67,15 @@ def uvicorn_with_workers() -> Iterator[list[str]]:
 
 
 @contextmanager
+def gunicorn_with_workers() -> Iterator[list[str]]:
+    command = [sys.executable, "-m", "gunicorn", "app.main:create_app()", "--workers=2"]
+    worker = "--worker-class=uvicorn_worker.UvicornWorker"
+    address = "--bind=127.0.0.1:{port}"
+    with process(*command, worker, port=free_port(), address=address) as url:
+        yield [url, url]
+
+
+@contextmanager
 def an_overlapping_restart() -> Iterator[list[str]]:
     with ExitStack() as stack:
         command = [sys.executable, "-m", "uvicorn", *APP]
@@ -71,7 +85,12 @@ def an_overlapping_restart() -> Iterator[list[str]]:
         yield [old, new]
 
 
-WAYS = [two_serves, uvicorn_with_workers, an_overlapping_restart]
+WAYS = [
+    two_serves,
+    uvicorn_with_workers,
+    gunicorn_with_workers,
+    an_overlapping_restart,
+]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
