@@ -57,6 +57,8 @@ def _declare(document: dict[str, Any]) -> None:
             if "security" in operation:
                 for_all = _problems(BadRequest, NotAuthenticated, Forbidden)
                 declared.update(for_all | declared)
+            if "requestBody" in operation:  # which may be no JSON
+                declared.update(_problems(BadRequest) | declared)
             if "422" in declared:
                 declared.update(_problems(Invalid))
     _, definitions = models_json_schema(

@@ -1,4 +1,7 @@
-"""Whatever a client sends, the service answers, and as its documentation says."""
+"""Whatever a client sends, the service answers, and as its documentation says.
+
+That is about the template's routes. `send_anything` is there for yours, too.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +21,10 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import update
 
 from app.database import Database
+from app.managers.scopes import ALL_SCOPES
 from app.models import ApiKey
 from tests.people import Headers, MakeKey, MakeUser, Person
+from tests.test_openapi import OPERATIONS
 
 Operation = APIOperation[Any, Any, Any, Any]
 
@@ -29,10 +34,6 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-ALL_SCOPES = (
-    *("profile:read", "profile:write", "keys:read", "keys:write"),
-    *("users:read", "users:write"),
-)
 
 
 @pytest.fixture
@@ -56,8 +57,13 @@ def test_every_answer_is_a_documented_one(
     operations = [
         result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)
     ]
-    assert len(operations) == len(schema)
-    for operation in operations:
+    shipped = [
+        operation
+        for operation in operations
+        if operation.definition.raw["operationId"] in OPERATIONS
+    ]
+    assert len(shipped) == len(OPERATIONS)
+    for operation in shipped:
         guarded = "security" in operation.definition.raw
         send_anything(operation, admin_key if guarded else {})
 

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-# Names of functions in generated clients: to change one breaks its callers.
+# Names of functions in generated clients: to change one breaks its callers. These are
+# the template's. Yours need not be here; those that are have to be as well described.
 OPERATIONS = {
     "health_home": "GET /",
     "health_livez": "GET /livez",
@@ -51,8 +52,8 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 async def test_operation_ids_are_unique_and_stable(document: dict[str, Any]) -> None:
     ids = [(operation["operationId"], name) for name, operation in operations(document)]
-    assert len(dict(ids)) == len(ids)
-    assert dict(ids) == OPERATIONS
+    assert len(dict(ids)) == len(ids), ids
+    assert OPERATIONS.items() <= dict(ids).items()
 
 
 async def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> None:
@@ -60,9 +61,11 @@ async def test_every_operation_documents_its_refusals(document: dict[str, Any]) 
         needed = set()
         if "security" in operation:
             needed |= {"401", "403"}
+        if "requestBody" in operation:
+            needed |= {"400"}  # what is no JSON
         if "requestBody" in operation or operation.get("parameters"):
             needed |= {"422"}
-        if "{" in name:
+        if is_shipped(operation) and "{" in name:
             needed |= {"404"}
         assert needed <= set(operation["responses"]), name
 
@@ -73,7 +76,7 @@ async def test_every_refusal_is_documented_as_a_problem(
     for name, operation in operations(document):
         for status, answer in operation["responses"].items():
             assert answer["description"], (name, status)
-            if status.startswith("4"):
+            if is_shipped(operation) and status.startswith("4"):
                 problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
                 expected = {"application/problem+json": problem}
                 assert answer["content"] == expected, (name, status)
@@ -82,18 +85,26 @@ async def test_every_refusal_is_documented_as_a_problem(
 async def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         assert operation["summary"], name
-        assert operation["tags"], name
+        if is_shipped(operation):
+            assert operation["tags"], name
 
 
 async def test_every_body_has_an_example(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name, operation in operations(document):
+        if not is_shipped(operation):
+            continue
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         bodies += [operation["responses"].get(status, {}) for status in ("200", "201")]
         for body in bodies:
             content = body.get("content", {}).get("application/json", {})
             for reference in references(content.get("schema", {})):
                 assert schemas[reference].get("examples"), (name, reference)
+
+
+def is_shipped(operation: dict[str, Any]) -> bool:
+    """Tell whether it is in the table, as all of the template's are."""
+    return operation["operationId"] in OPERATIONS
 
 
 def references(schema: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """api-admin routes."""
 
 import json
+import re
 from typing import Any
 
 from app.config import Settings
@@ -20,7 +21,9 @@ def test_lists_every_route_of_the_app(run: Run, settings: Settings) -> None:
         for method in methods
     }
 
-    assert set(described(run)) >= documented
+    # OpenAPI leaves out what `{path:path}` has after the colon.
+    listed = {(method, re.sub(r":\w+\}", "}", path)) for method, path in described(run)}
+    assert listed >= documented
 
 
 def test_says_who_may_call_with_which_scopes(run: Run) -> None:

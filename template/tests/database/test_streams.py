@@ -17,6 +17,7 @@ from app.errors import StartupError
 from app.main import create_app
 from app.resources.dependencies import Users
 from tests.asgi import lifespan
+from tests.paths import match_first
 
 NUMBERS = text("SELECT 1 UNION SELECT 2")
 
@@ -100,14 +101,15 @@ async def looks(session: SessionDep) -> None:
 
 async def test_other_streams_give_their_connections_back(settings: Settings) -> None:
     app = create_app(settings)
-    app.get("/own", dependencies=[Depends(looks)])(by_own_session)
-    app.get("/until-the-end")(until_the_end)
+    app.get("/of-a-test/own", dependencies=[Depends(looks)])(by_own_session)
+    app.get("/of-a-test/until-the-end")(until_the_end)
+    match_first(app, 2)
     async with lifespan(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://service"
         ) as client:
-            for path in ["/own", "/until-the-end"] * 20:
+            for path in ["/of-a-test/own", "/of-a-test/until-the-end"] * 20:
                 answer = await client.get(path)
                 assert answer.text.split() == ["1", "2"]
         assert "Current Checked out connections: 0" in _pool(app)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from app import logs
+from tests.paths import match_first
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +57,12 @@ async def test_an_id_that_is_not_plain_is_replaced(
 async def test_a_failure_is_logged_with_its_traceback_and_id(
     app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @app.get("/broken")
+    @app.get("/of-a-test/broken")
     async def broken() -> None:
         raise LookupError("the reason")
 
-    answer = await client.get("/broken")
+    match_first(app)
+    answer = await client.get("/of-a-test/broken")
 
     assert answer.status_code == 500
     assert "the reason" not in answer.text
@@ -77,9 +79,10 @@ async def test_an_answer_that_breaks_off_is_not_hidden(
         await asyncio.sleep(0)
         raise LookupError("in the middle")
 
-    @app.get("/stream")
+    @app.get("/of-a-test/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(parts())
 
+    match_first(app)
     with pytest.raises(LookupError, match="in the middle"):
-        await client.get("/stream")
+        await client.get("/of-a-test/stream")

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from app.database import Database
 from app.main import create_app
-from app.models import ApiKey
+from app.managers.scopes import read_scopes
+from app.models import ApiKey, Role
 from tests.asgi import lifespan
 from tests.people import Headers, MakeKey, Person
 
@@ -51,10 +52,12 @@ class TestCreate:
     async def test_gives_what_the_user_may_read_by_default(
         self, client: httpx.AsyncClient, user: Person, admin: Person
     ) -> None:
-        created = await create(client, user.headers)
-        assert created["scopes"] == ["profile:read", "keys:read"]
-        created = await create(client, admin.headers)
-        assert created["scopes"] == ["profile:read", "keys:read", "users:read"]
+        for person, role in ((user, Role.user), (admin, Role.admin)):
+            created = await create(client, person.headers)
+            assert created["scopes"] == list(read_scopes(role))
+            assert {"profile:read", "keys:read"} <= {*created["scopes"]}
+            assert ("users:read" in created["scopes"]) == (role is Role.admin)
+            assert all(scope.endswith(":read") for scope in created["scopes"])
 
     async def test_gives_no_scope_that_the_caller_lacks(
         self, client: httpx.AsyncClient, user: Person, make_key: MakeKey

@@ -1,10 +1,9 @@
-"""An admin who may ask every cached route about himself, and his key."""
+"""An admin who may ask the template's cached routes about himself, and his key."""
 
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from tests.cache.asked import Ask, cached_urls, outcome
 from tests.people import Headers, Person
@@ -33,10 +32,10 @@ def ask(client: httpx.AsyncClient, values: dict[str, Any]) -> Ask:
 
 
 @pytest.fixture
-async def stored(app: FastAPI, ask: Ask, admin: Person) -> dict[str, httpx.Response]:
-    """Return what each cached route answers the admin, all of which is stored now."""
+async def stored(ask: Ask, admin: Person) -> dict[str, httpx.Response]:
+    """Return what each of these answers the admin, all of which is stored now."""
     answers = {}
-    for url in cached_urls(app):
+    for url in cached_urls():
         await ask(url, admin.headers)
         answers[url] = await ask(url, admin.headers)
         assert outcome(answers[url]) == "HIT", url

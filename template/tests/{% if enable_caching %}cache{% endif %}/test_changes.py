@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database
 from app.models import ApiKey, User
-from tests.cache.asked import BYPASS, Ask, outcome, said
-from tests.cache.test_routes import ROUTES
+from tests.cache.asked import BYPASS, ROUTES, Ask, outcome, said
 from tests.people import PASSWORD, Person
 
 ME, USERS = "/users/me", "/users/"
@@ -84,7 +83,7 @@ async def test_each_route_shows_a_change_at_once(
 async def _assert_fresh(
     stored: dict[str, httpx.Response], ask: Ask, admin: Person
 ) -> None:
-    """Assert that each route, your own too, says what it says without a cache."""
+    """Assert that each route says what it says without a cache."""
     for url in stored:
         expected = said(await ask(url, admin.headers, BYPASS))
         for _ in range(2):

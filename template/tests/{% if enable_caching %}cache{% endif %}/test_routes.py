@@ -1,4 +1,4 @@
-"""Every cached route of the service, also those that you add."""
+"""Every cached route of the template. Yours: see `test_own_routes.py`."""
 
 import httpx
 from fastapi import FastAPI
@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from tests.cache.asked import (
     BYPASS,
     RELOAD,
+    ROUTES,
     Ask,
     cached_routes,
     cached_urls,
@@ -14,20 +15,6 @@ from tests.cache.asked import (
     whole,
 )
 from tests.people import MakeKey, Person
-
-# The path, the namespace, and the key builder that says who shares an answer.
-ROUTES = {
-    "/users/me": ("user", "user_scoped_key_builder"),
-    "/users/": ("users", "users_list_key_builder"),
-    "/users/search": ("users:list", "default_key_builder"),
-    "/users/keys": ("apikeys", "api_keys_list_key_builder"),
-    "/users/keys/{key_id}": ("apikeys", "api_key_single_key_builder"),
-    "/users/keys/by-user/{user_id}": ("apikeys", "api_keys_list_key_builder"),
-    "/users/keys/by-user/{user_id}/{key_id}": (
-        "apikeys",
-        "api_key_single_key_builder",
-    ),
-}
 
 
 def test_the_routes_of_the_table_are_cached_as_it_says(app: FastAPI) -> None:
@@ -38,10 +25,8 @@ def test_the_routes_of_the_table_are_cached_as_it_says(app: FastAPI) -> None:
     assert {path: found.get(path) for path in ROUTES} == ROUTES
 
 
-async def test_a_hit_is_the_answer_of_its_miss(
-    app: FastAPI, ask: Ask, admin: Person
-) -> None:
-    for url in cached_urls(app):
+async def test_a_hit_is_the_answer_of_its_miss(ask: Ask, admin: Person) -> None:
+    for url in cached_urls():
         miss, hit = [await ask(url, admin.headers) for _ in range(2)]
         assert miss.status_code == 200, (url, miss.text)
         assert (outcome(miss), outcome(hit)) == ("MISS", "HIT"), url

@@ -23,6 +23,14 @@ class NoteManager:
         mine = select(Note).where(Note.user_id == self.user_id).order_by(Note.id)
         return [_shown(note) for note in await self.session.scalars(mine)]
 
+    async def get(self, note_id: int) -> Note:
+        """Raises `NotFound`, also for another user's note."""
+        mine = select(Note).where(Note.id == note_id, Note.user_id == self.user_id)
+        note = await self.session.scalar(mine)
+        if note is None:
+            raise NotFound("There is no such note.", code="note_not_found")
+        return note
+
     async def create(self, data: NoteCreate) -> NoteOut:
         """Raises `Conflict` if the user has as many as NOTES_PER_USER says."""
         count = select(func.count()).where(Note.user_id == self.user_id)
@@ -36,11 +44,7 @@ class NoteManager:
 
     async def delete(self, note_id: int) -> None:
         """Raises `NotFound`, also for another user's note."""
-        mine = select(Note).where(Note.id == note_id, Note.user_id == self.user_id)
-        note = await self.session.scalar(mine)
-        if note is None:
-            raise NotFound("There is no such note.", code="note_not_found")
-        await self.session.delete(note)
+        await self.session.delete(await self.get(note_id))
 
 
 def _shown(note: Note) -> NoteOut:

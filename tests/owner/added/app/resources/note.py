@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, status
 
@@ -33,6 +34,22 @@ def notes_key_builder(
 async def list_notes(notes: Notes) -> Sequence[NoteOut]:
     """All notes of the user who asks, oldest first."""
     return await notes.list()
+
+
+def words_key_builder(
+    func: Callable[..., Any], namespace: str, *, request: Request, **_: Any
+) -> str:
+    """Key of a count: {namespace}:{user_id}:{func_name}:{note_id}:{word}."""
+    start = notes_key_builder(func, namespace, request=request)
+    note_id, word = (request.path_params[name] for name in ("note_id", "word"))
+    return f"{start}:{note_id}:{quote(word, safe='')}"
+
+
+@router.get("/{note_id}/words/{word}", responses=problems(NotFound))
+@cached(expire=600, namespace="notes", key_builder=words_key_builder)
+async def count_words(note_id: NoteId, word: str, notes: Notes) -> int:
+    """How often a word is in a note of the user who asks. In none of the tables."""
+    return (await notes.get(note_id)).text.split().count(word)
 
 
 @router.post(

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.config import Settings
-from app.resources.note import list_notes
+from app.resources.note import count_words, list_notes
 from tests.people import MakeUser, Person
 
 URL = "/notes"
@@ -56,6 +56,26 @@ class TestNotes:
         ]
         cached = hasattr(list_notes, "__wrapped__")
         assert seen == (["MISS", "HIT"] if cached else [None, None])
+
+    async def test_have_their_words_counted_and_cached_by_word_and_note(
+        self, app: FastAPI, client: httpx.AsyncClient, user: Person, other: Person
+    ) -> None:
+        first = await write(client, user, "Buy milk and bread")
+        second = await write(client, user, "Sell milk")
+        cached = hasattr(count_words, "__wrapped__")
+        for _ in range(2):
+            for note, word, count in ((first, "milk", 1), (first, "Sell", 0)):
+                url = f"{URL}/{note}/words/{word}"
+                response = await client.get(url, headers=user.headers)
+                assert response.json() == count
+                refused = await client.get(url, headers=other.headers)
+                assert refused.status_code == 404
+        assert response.headers.get("X-FastAPI-Cache") == ("HIT" if cached else None)
+        await client.delete(f"{URL}/{first}", headers=user.headers)
+        response = await client.get(url, headers=user.headers)
+        assert response.status_code == 404
+        url = f"{URL}/{second}/words/milk"
+        assert (await client.get(url, headers=user.headers)).json() == 1
 
     async def test_of_another_user_cannot_be_deleted(
         self, client: httpx.AsyncClient, user: Person, other: Person
