@@ -61,6 +61,10 @@ def make_revision(
     filled in by hand, is written in any case.
     """
     require_one_head()
+    if not empty and is_behind(settings):
+        raise StartupError(
+            "The database is behind on migrations; run first: api-admin db upgrade"
+        )
     with _one_line_errors(settings):
         config = alembic_config(settings)
         made = command.revision(

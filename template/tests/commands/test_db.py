@@ -109,6 +109,21 @@ def test_writes_a_migration_where_it_says(
     assert wrote == f"Wrote {Path('versions', 'x.py')}\n"
 
 
+def test_a_migration_is_written_only_from_a_database_that_is_up_to_date(
+    run: Run, migrations: Path
+) -> None:
+    add_table(migrations, "books")
+    before = sorted((migrations / "versions").glob("*.py"))
+
+    result = run("db", "revision", "-m", "x")
+    assert result.exit_code == 1
+    assert "run first: api-admin db upgrade" in result.stderr
+    assert sorted((migrations / "versions").glob("*.py")) == before
+
+    # That one is not made from what the database has.
+    assert run("db", "revision", "-m", "x", "--empty").exit_code == 0
+
+
 class TestPopulate:
     def test_adds_users_who_can_log_in(self, run: Run, server: str) -> None:
         for count, total in (("3", 3), ("5001", 5004)):
