@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from harness import ROOT, Project, clean_environment, make_repository
 from serving import free_port, wait_until_ready, walk
@@ -19,6 +20,14 @@ SERVE, TEST = re.findall(r"^python3 -m pip install .*$", README, flags=re.MULTIL
 
 def test_ci_runs_the_test_command() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == TEST
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "copier.yml"])
+def test_uv_lock_is_there_for_the_first_commit(page: str) -> None:
+    text = (ROOT / page).read_text()
+    before = text[: text.index("git init ")]
+    assert before.rstrip(" &\n").endswith("uv sync")
 
 
 def test_first_command_ends_with_a_served_service(
