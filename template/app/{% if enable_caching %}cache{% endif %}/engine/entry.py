@@ -81,12 +81,15 @@ _START = len(_MAGIC) + _MAC
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 Pairs = tuple[tuple[str, str], ...]
+# The status of an entry that no header of a dependency belongs to.
+RETURNED = -200
 
 
 class Entry(NamedTuple):
     """A stored response, or value.
 
     `versions` are those of all namespaces that it depends on, read before it was made.
+    `status` is 200, RETURNED for a 200 that its handler made itself, or 0 for a value.
     `stored_at` and `expires_at` are seconds since the epoch; `age` is how old it was
     when it was stored, in seconds.
     """

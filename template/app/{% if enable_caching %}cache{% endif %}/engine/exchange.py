@@ -44,7 +44,7 @@ class Run:
     `place` says where, by the headers of the response, None when that cannot be told;
     `fresh` are headers that dependencies set for this very request. `shared` tells
     whether others than who asks may be given it; `varies` has the headers that it is
-    known to depend on.
+    known to depend on. `status` is that of the entry.
     """
 
     policy: CachePolicy
@@ -53,6 +53,7 @@ class Run:
     fresh: RawHeaders
     shared: bool
     varies: set[str]
+    status: int = 200
 
 
 class Exchange:

@@ -105,7 +105,9 @@ class Recorder:
             why = "its handler and a dependency both set a header"
             exchange.unstored(run.policy, why)
             return False
-        entry = run.ticket.entry(body, 200, kept, ttl=lifetime.ttl, age=lifetime.age)
+        entry = run.ticket.entry(
+            body, run.status, kept, ttl=lifetime.ttl, age=lifetime.age
+        )
         if entry is None:
             exchange.unstored(run.policy, run.ticket.why_not)
             return False

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache.engine.entry import Entry, Pairs
+from app.cache.engine.entry import RETURNED, Entry, Pairs
 from app.cache.engine.exchange import SCOPE_KEY, Exchange, Run, Serving, exchange_of
 from app.cache.engine.http import (
     RawHeaders,
@@ -49,7 +49,7 @@ from app.cache.engine.providers import (
     sight_of,
 )
 from app.cache.engine.recorder import Recorder
-from app.cache.engine.ticket import Found, Ticket, Wanted, admit
+from app.cache.engine.ticket import Found, Wanted, admit
 
 _CONNECTION, _RESPONSE = "cache_connection", "cache_response"
 _MOST_LEARNED = 16  # headers and states that a route's answers may depend on
@@ -189,10 +189,12 @@ class CachedRoute:
 
         def accepts(entry: Entry) -> bool:
             # A header that a dependency set now could be one that the handler changed.
-            return (
-                entry.status == 200
-                and directives.accepts(entry)
-                and set_now.isdisjoint(name for name, _ in entry.headers)
+            return directives.accepts(entry) and (
+                entry.status == RETURNED
+                or (
+                    entry.status == 200
+                    and set_now.isdisjoint(name for name, _ in entry.headers)
+                )
             )
 
         wanted = Wanted(
@@ -224,7 +226,7 @@ class CachedRoute:
             varies={n for n in self._named | self._learned if "." not in n},
         )
         exchange.reading.forget()
-        return await self._run(request, values, found)
+        return await self._run(request, values, exchange.run)
 
     def _taken(self, values: dict[str, Any]) -> tuple[Request, Response]:
         """Return what FastAPI hands us beside the handler's own parameters."""
@@ -332,7 +334,7 @@ class CachedRoute:
         return solved.values
 
     async def _run(
-        self, request: Request, values: dict[str, Any], ticket: Ticket | None = None
+        self, request: Request, values: dict[str, Any], run: Run | None = None
     ) -> Any:
         """Run the handler; say whether sending the same bytes again does all it did."""
         if self._waiting and not self._early:
@@ -350,8 +352,12 @@ class CachedRoute:
         if isinstance(result, Response):
             once = isinstance(result, FileResponse | StreamingResponse)
             again = again and not once and result.background is None
-        if ticket is not None and not again:
-            ticket.why_not = "it does more than to answer: a task, a file or a stream"
+            if run is not None:  # FastAPI sends it without what dependencies set
+                run.status, run.fresh = RETURNED, []
+        if run is not None and not again:
+            run.ticket.why_not = (
+                "it does more than to answer: a task, a file or a stream"
+            )
         return result
 
 
@@ -388,7 +394,9 @@ def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
         headers.append((b"content-length", b"%d" % len(body)))
     if not found.collapsed:
         headers.append((b"age", b"%d" % age_of(found.entry)))
-    return _Replay(status, [*headers, *fresh], body)
+    if found.entry.status != RETURNED:
+        headers += fresh
+    return _Replay(status, headers, body)
 
 
 def _recorded(app: ASGIApp) -> ASGIApp:
