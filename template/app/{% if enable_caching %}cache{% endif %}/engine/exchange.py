@@ -44,7 +44,8 @@ class Run:
     `place` says where, by the headers of the response, None when that cannot be told;
     `fresh` are headers that dependencies set for this very request. `shared` tells
     whether others than who asks may be given it; `varies` has the headers that it is
-    known to depend on. `status` is that of the entry.
+    known to depend on. `status` is that of the entry, 0 where the
+    handler has given nothing to store.
     """
 
     policy: CachePolicy
@@ -53,7 +54,12 @@ class Run:
     fresh: RawHeaders
     shared: bool
     varies: set[str]
-    status: int = 200
+    status: int = 0
+
+    def end(self, kind: object, *_: object) -> None:
+        """Take back what the handler gave, if an exception came after it."""
+        if kind is not None:
+            self.status = 0
 
 
 class Exchange:

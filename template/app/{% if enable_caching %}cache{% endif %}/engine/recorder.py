@@ -101,6 +101,9 @@ class Recorder:
     ) -> bool:
         """Store an entry; False when there is none."""
         exchange = self._exchange
+        if not run.status:
+            exchange.unstored(run.policy, "an exception's handler made its answer")
+            return False
         if {name for name, _ in fresh} & {name for name, _ in kept}:
             why = "its handler and a dependency both set a header"
             exchange.unstored(run.policy, why)

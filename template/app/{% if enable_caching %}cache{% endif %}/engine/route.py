@@ -349,6 +349,9 @@ class CachedRoute:
         else:
             result = await run_in_threadpool(function, **values)
         again = sum(len(each.tasks) for each in tasks) == before
+        if run is not None:
+            run.status = 200
+            request.scope["fastapi_inner_astack"].push(run.end)
         if isinstance(result, Response):
             once = isinstance(result, FileResponse | StreamingResponse)
             again = again and not once and result.background is None
