@@ -1,13 +1,15 @@
 """C6, C13: what stands around a handler has the effect that it has without a cache."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.exceptions import ResponseValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 
 from app.cache import cached, provider
 from app.config import Settings
@@ -114,3 +116,59 @@ async def test_what_the_handler_of_an_exception_answers_is_not_stored(
             answer = await client.get(f"/exceptions/{path}", headers=headers)
             assert (answer.status_code, answer.json()) == (200, {"sorry": language})
             assert outcome(answer) == "MISS"
+
+
+def envelope(_: Request, answer: Response) -> Response:
+    return JSONResponse({"data": json.loads(bytes(answer.body))})
+
+
+def negotiate(request: Request, answer: Response) -> Response:
+    if request.headers["accept"] == "text/plain":
+        return PlainTextResponse(b"text " + bytes(answer.body))
+    return answer
+
+
+def greet(request: Request, answer: Response) -> Response:
+    if "x-user" in request.headers:
+        answer.headers["X-Welcome"] = request.headers["x-user"]
+    return answer
+
+
+@pytest.mark.parametrize("change", [envelope, negotiate, greet])
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_route_class_works_once_on_each_answer(
+    serve: Serve, change: Callable[[Request, Response], Response], *, in_thread: bool
+) -> None:
+    class Changing(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Any]:
+            handler = super().get_route_handler()
+
+            async def changed(request: Request) -> Response:
+                return change(request, await handler(request))
+
+            return changed
+
+    def sync() -> dict[str, int]:
+        return {"a": 1}
+
+    async def handler() -> dict[str, int]:
+        return sync()
+
+    router = APIRouter(prefix="/class", route_class=Changing)
+    router.add_api_route("/cached", cached()(sync if in_thread else handler))
+    router.add_api_route("/plain", lambda: {"a": 1})
+    client = await serve(router)
+    for headers in (
+        {"Accept": "text/plain", "X-User": "Ann"},
+        {"Accept": "application/json", "X-User": "Bob"},
+        {"Accept": "application/json"},
+    ):
+        plain = await client.get("/class/plain", headers=headers)
+        for _ in range(2):
+            answer = await client.get("/class/cached", headers=headers)
+            assert answer.content == plain.content
+            for name in ("content-type", "x-welcome"):
+                assert answer.headers.get(name) == plain.headers.get(name)
+        assert outcome(answer) == "HIT"
+        same = headers | {"If-None-Match": answer.headers["etag"]}
+        assert (await client.get("/class/cached", headers=same)).status_code == 304

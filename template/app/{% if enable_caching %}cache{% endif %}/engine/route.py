@@ -14,7 +14,7 @@ from fastapi import BackgroundTasks, Request, Response, routing
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import solve_dependencies
-from fastapi.routing import RouteContext, request_response
+from fastapi.routing import APIRoute, RouteContext, request_response
 from pydantic import PydanticSchemaGenerationError, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 from starlette.responses import FileResponse, StreamingResponse
@@ -65,8 +65,8 @@ _FORM = (
 class CachedRoute:
     """One cached route of an application, from `begin` to `end`.
 
-    Where a coder or another decorator stands between, the handler is called through it,
-    and what the handler returns is cached in place of the response.
+    Where a coder or another decorator stands between, or the route has a class of its
+    own, what the handler returns is cached in place of the response.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class CachedRoute:
         self._dependant: Dependant = route.dependant
         self._endpoint = self._dependant.call or policy.function
         function = getattr(self._endpoint, "__func__", self._endpoint)
-        self._direct = policy.coder is None and function is policy.wrapper
+        # A class of the owner's may work on the response: it is made anew each time.
+        plain = type(route.original_route) is APIRoute
+        self._direct = plain and policy.coder is None and function is policy.wrapper
         self.sight = sight_of(self._dependant)
         headers = names_of(self._dependant.header_params, self.sight)
         self._waiting = deferred(self._dependant) if self._direct else []
