@@ -1,15 +1,17 @@
 """C6, C13: what stands around a handler has the effect that it has without a cache."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache import cached, provider
 from app.config import Settings
@@ -172,3 +174,127 @@ async def test_a_route_class_works_once_on_each_answer(
         assert outcome(answer) == "HIT"
         same = headers | {"If-None-Match": answer.headers["etag"]}
         assert (await client.get("/class/cached", headers=same)).status_code == 304
+
+
+class Opaque:
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Plain:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def through_header(scope: Scope, name: str) -> None:
+    scope["headers"] = [*scope["headers"], (b"x-tenant", name.encode())]
+
+
+def through_state(scope: Scope, name: str) -> None:
+    scope["state"]["tenant"] = name
+
+
+def through_copied_state(scope: Scope, name: str) -> None:
+    scope["state"] = scope["state"] | {"tenant": name}
+
+
+SETTERS: dict[str, Callable[[Scope, str], None]] = {
+    "header": through_header,
+    "state": through_state,
+    "copied state": through_copied_state,
+    "session": lambda scope, name: scope.update(session={"tenant": name}),
+    "text": lambda scope, name: scope.update(tenant=name),
+    "object": lambda scope, name: scope.update(tenant=Plain(name)),
+    "slots": lambda scope, name: scope.update(tenant=Opaque(name)),
+    "function": lambda scope, name: scope.update(tenant=lambda: name),
+    "extension": lambda scope, name: scope.update(extensions={"tls": {"cn": name}}),
+}
+
+
+def tenant_of(request: Request) -> list[str]:
+    """Return what any of the setters set."""
+    scope = request.scope
+    found = [request.headers.get("x-tenant"), scope.get("tenant")]
+    found += [scope["state"].get("tenant"), scope.get("session", {}).get("tenant")]
+    found += [scope.get("extensions", {}).get("tls", {}).get("cn")]
+    return [_name(each) for each in found if each is not None]
+
+
+def _name(value: Any) -> str:
+    return str(value() if callable(value) else getattr(value, "name", value))
+
+
+@pytest.mark.parametrize("how", SETTERS)
+@pytest.mark.parametrize("path", ["handler", "value", "dependency"])
+@pytest.mark.parametrize("mounted", [False, True])
+async def test_what_a_middleware_tells_the_handler_tells_requests_apart(
+    settings: Settings, storage: str, how: str, path: str, *, mounted: bool
+) -> None:
+    """Though nothing that the client sent differs."""
+    now = ["a"]
+
+    class Telling:
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope.setdefault("state", {})
+                SETTERS[how](scope, now[0])
+            await self._app(scope, receive, send)
+
+    app = create_app(settings)
+    inner = FastAPI() if mounted else app
+
+    @inner.get("/handler")
+    @cached()
+    async def handler(request: Request) -> list[str]:
+        return tenant_of(request)
+
+    @inner.get("/value")
+    @above
+    @cached()
+    async def value(request: Request) -> list[str]:
+        return tenant_of(request)
+
+    @inner.get("/dependency")
+    @cached()
+    async def dependency(tenant: Annotated[Any, Depends(tenant_in)]) -> list[str]:
+        names: list[str] = tenant.name
+        return names
+
+    inner.add_middleware(Telling)
+    if mounted:
+        app.mount("/mounted", inner)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://service"
+        ) as client,
+    ):
+        for name in ("a", "b", "a", "b"):
+            now[0] = name
+            answer = await client.get(f"{'/mounted' if mounted else ''}/{path}")
+            assert answer.json() == [name]
+        unseen = ("state", "copied state") if path == "value" else ()
+        if how not in ("slots", "function", *unseen):
+            assert outcome(answer) == "HIT"
+
+
+def above(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(function)
+    async def inner(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return inner
+
+
+class Names:
+    def __init__(self, name: list[str]) -> None:
+        self.name = name
+
+
+def tenant_in(request: Request) -> Names:
+    return Names(tenant_of(request))

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.cache.engine.cache import Cache, Reading
+from app.cache.engine.cache import Cache, Reading, reading_now
 from app.cache.engine.entry import Pairs
 from app.cache.engine.http import Fields, RawHeaders
 from app.cache.engine.policy import CachePolicy
@@ -122,7 +122,7 @@ class Exchange:
 
 
 class RecordedState(MutableMapping[str, Any]):
-    """A request's state, which tells what was read that outer middleware had put in."""
+    """A request's state, which tells what was read that middleware had put in."""
 
     def __init__(self, first: MutableMapping[str, Any]) -> None:
         self.first = first
@@ -131,7 +131,7 @@ class RecordedState(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name in self._given:
-            self.read.add(name)
+            self._look({name})
         return self.first[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -143,11 +143,17 @@ class RecordedState(MutableMapping[str, Any]):
         del self.first[name]
 
     def __iter__(self) -> Iterator[str]:
-        self.read |= self._given
+        self._look(self._given)
         return iter(self.first)
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def _look(self, names: set[str]) -> None:
+        reading = reading_now.get()
+        if reading is not None and reading.root is not reading and names - self.read:
+            reading.use(None)  # a value is stored where its key said, before the run
+        self.read |= names
 
 
 current: ContextVar[Exchange | None] = ContextVar("cache_exchange", default=None)

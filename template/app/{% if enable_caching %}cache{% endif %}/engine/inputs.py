@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +15,7 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from app.cache.engine.exchange import Exchange, exchange_of
+from app.cache.engine.exchange import SCOPE_KEY, Exchange, exchange_of
 from app.cache.engine.http import CREDENTIALS
 
 # What JSON says as it is; the subclasses of these, such as enums, are told apart.
@@ -29,6 +30,15 @@ IGNORED_HEADERS = {
     *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
     *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
     *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+}
+# What of a scope is told apart elsewhere, or says nothing of who asks for what.
+_OF_EVERY_SCOPE = {
+    *("type", "asgi", "http_version", "method", "scheme", "path", "root_path"),
+    *("query_string", "headers", "client", "server", "state", SCOPE_KEY),
+    *("app", "app_root_path", "router", "route", "endpoint", "path_params"),
+    *("fastapi", "fastapi.telemetry", "fastapi_middleware_astack"),
+    *("fastapi_inner_astack", "fastapi_function_astack"),
+    "fastapi_async_cleanup_scopes",
 }
 _IGNORED_BEGINNINGS = ("sec-ch-", "sec-fetch-", "x-b3-")
 
@@ -50,9 +60,9 @@ def identity_of(request: Request | None) -> str:
     the request carries credentials, a keyed digest of those; else "public".
     """
     exchange = exchange_of(request)
-    if exchange is None:
+    if request is None or exchange is None:
         return "public"
-    principal = exchange.state.get("principal")
+    principal = request.scope.get("state", {}).get("principal")
     secret = exchange.cache.secret
     if principal is not None:
         scopes = digest(sorted(principal.scopes), secret)
@@ -64,7 +74,7 @@ def identity_of(request: Request | None) -> str:
 def raw_request(request: Request, exchange: Exchange) -> list[Any]:
     """Return all of a request that a handler can look at and that may matter.
 
-    Raises Unstable when a middleware authenticated somebody that cannot be told apart.
+    Raises Unstable when a middleware put into the scope what cannot be told apart.
     """
     scope = request.scope
     more = exchange.cache.settings.cache_ignored_headers
@@ -76,7 +86,11 @@ def raw_request(request: Request, exchange: Exchange) -> list[Any]:
     }
     client = scope.get("client") or [""]
     address = [scope.get("scheme"), scope["path"], client[0]]
-    by_middleware = [_plain(scope[name]) for name in ("user", "auth") if name in scope]
+    by_middleware = {
+        name: _plain(name, scope[name])
+        for name in sorted(scope.keys() - _OF_EVERY_SCOPE)
+        if not name.startswith("starlette.")
+    }
     return [headers, address, scope["query_string"].decode("latin-1"), by_middleware]
 
 
@@ -143,9 +157,11 @@ def _held(value: Any) -> Any:
     raise Unstable(type(value).__qualname__)
 
 
-def _plain(value: Any) -> Any:
-    """Return what an object of a middleware holds."""
-    try:
+def _plain(name: str, value: Any) -> Any:
+    """Return what an object holds that a middleware put into the scope."""
+    with suppress(Unstable):
         return stable(value)
-    except Unstable:
-        return [type(value).__qualname__, stable(dict(vars(value)))]
+    with suppress(Unstable):
+        if hasattr(value, "__dict__") and not callable(value):
+            return [type(value).__qualname__, stable(object.__getstate__(value))]
+    raise Unstable(f'scope["{name}"]')

@@ -71,11 +71,11 @@ class CacheMiddleware:
             return
         encodes = served.routes.encodes
         exchange = Exchange(scope, served.cache, tag_weak=encodes)
-        inner, outer_state = scope, exchange.state.first
+        inner = scope
         if scope["method"] == "HEAD" and served.routes.answers_head(_path(scope)):
             # The server looks at the method of its own scope when it sends.
             inner, send = {**scope, "method": "GET"}, _without_body(send)
-        inner[SCOPE_KEY], inner["state"] = exchange, exchange.state
+        inner[SCOPE_KEY] = exchange
         exchange.scope = inner
         same = _same_request(inner, exchange)
         hint = served.hint(same)
@@ -88,7 +88,6 @@ class CacheMiddleware:
         finally:
             current.reset(tokens[0])
             reading_now.reset(tokens[1])
-            inner["state"] = outer_state
             for name in _FOUND_BY_ROUTING:  # for the middleware that sent it
                 if name in inner:
                     scope[name] = inner[name]

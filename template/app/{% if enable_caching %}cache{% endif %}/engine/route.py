@@ -21,8 +21,16 @@ from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache.engine.entry import RETURNED, Entry, Pairs
-from app.cache.engine.exchange import SCOPE_KEY, Exchange, Run, Serving, exchange_of
+from app.cache.engine.exchange import (
+    SCOPE_KEY,
+    Exchange,
+    RecordedState,
+    Run,
+    Serving,
+    exchange_of,
+)
 from app.cache.engine.http import (
+    Fields,
     RawHeaders,
     age_of,
     answer_to,
@@ -147,9 +155,9 @@ class CachedRoute:
 
     def _enter(self, **values: Any) -> Any:
         """Call the handler through what stands above `@cached`."""
-        request, response = self._taken(values)
-        exchange = exchange_of(request)
+        request, response, exchange = self._taken(values)
         if exchange is not None and not self._bypasses(exchange, request, response):
+            self._learned |= {f"state.{name}" for name in exchange.state.read}
             exchange.serving = Serving(
                 exchange,
                 self.policy,
@@ -164,8 +172,7 @@ class CachedRoute:
 
     async def _answer(self, **values: Any) -> Any:
         """Return what the cache has, or run the handler."""
-        request, response = self._taken(values)
-        exchange = exchange_of(request)
+        request, response, exchange = self._taken(values)
         if exchange is None or self._bypasses(exchange, request, response):
             return await self._run(request, values)
         if self._only_checks:
@@ -230,12 +237,17 @@ class CachedRoute:
         exchange.reading.forget()
         return await self._run(request, values, exchange.run)
 
-    def _taken(self, values: dict[str, Any]) -> tuple[Request, Response]:
+    def _taken(
+        self, values: dict[str, Any]
+    ) -> tuple[Request, Response, Exchange | None]:
         """Return what FastAPI hands us beside the handler's own parameters."""
         take = {True: values.pop, False: values.__getitem__}
         request: Request = take[self._connection == _CONNECTION](self._connection)
         response: Response = take[self._response == _RESPONSE](self._response)
-        return request, response
+        exchange = exchange_of(request)
+        if exchange is not None:  # a middleware further in may have changed them
+            exchange.headers = Fields(request.scope)
+        return request, response, exchange
 
     def _bypasses(
         self, exchange: Exchange, request: Request, response: Response
@@ -306,6 +318,8 @@ class CachedRoute:
         """Return that, and what the answers were found to depend on besides."""
         if not self._learned:
             return told
+        if len(self._learned) > _MOST_LEARNED:
+            raise Unstable("too many headers")
         more = read_by_name(self._learned, exchange)
         return digest([told, more], exchange.cache.secret)
 
@@ -317,8 +331,6 @@ class CachedRoute:
         self._learned |= {f"state.{name}" for name in exchange.state.read}
         self._learned |= {name.lower() for name in named_in(varies)}
         try:
-            if len(self._learned) > _MOST_LEARNED:
-                raise Unstable("too many headers")
             return place()
         except Unstable as error:
             exchange.unstored(self.policy, f"it depends on {error}")
@@ -411,9 +423,13 @@ def _recorded(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         recorder = Recorder(exchange, send)
+        first = scope.setdefault("state", {})
+        exchange.state = scope["state"] = RecordedState(first)
         try:
             await app(scope, receive, recorder.send)
         finally:
+            if scope.get("state") is exchange.state:
+                scope["state"] = first
             await recorder.close()
 
     return recorded
