@@ -298,3 +298,57 @@ class Names:
 
 def tenant_in(request: Request) -> Names:
     return Names(tenant_of(request))
+
+
+def joined(state: Any) -> Any:
+    same = state
+    state |= {"more": 1}
+    assert state is same
+    return state
+
+
+async def test_a_state_is_joined_and_copied_as_a_dict(
+    settings: Settings, storage: str
+) -> None:
+    app = create_app(settings)
+    now = ["a"]
+    ways: dict[str, Callable[[Any], Any]] = {
+        "copy": lambda state: state.copy(),
+        "or": lambda state: state | {"more": 1},
+        "ror": lambda state: {"more": 1} | state,
+        "ior": joined,
+        "unpacked": lambda state: {**state},
+        "dict": dict,
+    }
+
+    class Telling:
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope["state"] = {"tenant": now[0]}
+            await self._app(scope, receive, send)
+
+    @app.get("/cached/{way}")
+    @cached()
+    async def state(way: str, request: Request) -> str:
+        return str(ways[way](request.scope["state"])["tenant"])
+
+    @app.get("/plain/{way}")
+    async def plain(way: str, request: Request) -> str:
+        return str(ways[way](request.scope["state"])["tenant"])
+
+    app.add_middleware(Telling)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://service"
+        ) as client,
+    ):
+        for way in ways:
+            for name in ("a", "b", "a", "b"):
+                now[0] = name
+                assert (await client.get(f"/plain/{way}")).json() == name
+                answer = await client.get(f"/cached/{way}")
+                assert answer.json() == name

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from starlette.background import BackgroundTasks
 from starlette.requests import Request
@@ -148,6 +148,20 @@ class RecordedState(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def __or__(self, other: dict[str, Any]) -> dict[str, Any]:
+        return dict(self) | other
+
+    def __ror__(self, other: dict[str, Any]) -> dict[str, Any]:
+        return other | dict(self)
+
+    def __ior__(self, other: Mapping[str, Any]) -> Self:
+        self.update(other)
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """Return all of it, as a dict does."""
+        return dict(self)
 
     def _look(self, names: set[str]) -> None:
         reading = reading_now.get()
