@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 
 import h11
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
 from app.cache import cached
 from app.managers.auth import CurrentUser
+from tests.engine.conftest import Serve
 from tests.engine.wire import listening
 from tests.people import Headers, Person
 
@@ -118,3 +119,34 @@ async def test_a_get_after_a_head_that_is_refused_is_read_right(
             assert await connection.ask("HEAD", "/head/me", NOBODY) == (401, b"")
             status, body = await connection.ask("GET", "/head/me", NOBODY)
             assert (status, b"not_authenticated" in body) == (401, True)
+
+
+async def sized(_: Request) -> Response:
+    return Response(headers={"X-Size": "4711"})
+
+
+@pytest.mark.parametrize("where", ["above", "below", "any path", "starlette"])
+async def test_a_head_of_the_owners_own_is_run(serve: Serve, where: str) -> None:
+    own = APIRouter(prefix="/own")
+
+    def add(path: str = "/file") -> None:
+        own.add_api_route(path, sized, methods=["HEAD"])
+
+    if where == "above":
+        add()
+
+    @own.get("/file")
+    @cached(namespace="head")
+    async def get_file() -> int:
+        return 1
+
+    if where == "below":
+        add()
+    elif where == "any path":
+        add("/{path:path}")
+    elif where == "starlette":
+        own.add_route("/own/file", sized, methods=["HEAD"])
+    client = await serve(own)
+    for _ in range(3):
+        assert (await client.get("/own/file")).json() == 1
+        assert (await client.head("/own/file")).headers["x-size"] == "4711"

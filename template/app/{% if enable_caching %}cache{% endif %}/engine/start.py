@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import fastapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from starlette.routing import BaseRoute, Host, Mount
+from starlette.routing import BaseRoute, Host, Mount, Route
 
 from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.policy import (
@@ -27,11 +27,12 @@ log = logging.getLogger("app.cache")
 
 
 class Head(NamedTuple):
-    """A path, below its mounts, and whether its GET answers HEAD, too."""
+    """A path, below its mounts; whether it is a cached GET, and has a HEAD itself."""
 
     mounts: tuple[re.Pattern[str], ...]
     path: re.Pattern[str]
     cached: bool
+    own: bool
 
     def matches(self, path: str) -> bool:
         for mount in self.mounts:
@@ -51,7 +52,8 @@ class Routes(NamedTuple):
 
     def answers_head(self, path: str) -> bool:
         """Tell whether a HEAD of this path is answered by a cached GET."""
-        return next((head.cached for head in self.heads if head.matches(path)), False)
+        found = [head for head in self.heads if head.matches(path)]
+        return bool(found) and found[0].cached and not any(head.own for head in found)
 
 
 def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
@@ -69,7 +71,8 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
         )
         if context is None:
             continue
-        policy = _policy_of(context)
+        api = isinstance(context.original_route, APIRoute)
+        policy = _policy_of(context) if api else None
         methods = context.methods or set()
         if policy is not None and id(context.dependant) not in seen:
             seen.add(id(context.dependant))
@@ -78,8 +81,8 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
             except AttributeError as error:
                 policy.say(f"FastAPI {fastapi.__version__} is not known to it: {error}")
         if methods & {"GET", "HEAD"}:
-            by_get = policy is not None and "HEAD" not in methods
-            heads.append(Head(mounts, context.path_regex, by_get))
+            own = "HEAD" in methods
+            heads.append(Head(mounts, context.path_regex, policy is not None, own))
     return Routes(cached, heads, encodes)
 
 
@@ -111,7 +114,7 @@ def _walk(
     routes: Iterable[BaseRoute] = getattr(app, "routes", ())
     for context in iter_route_contexts(list(routes)):
         route = context.original_route
-        if isinstance(route, APIRoute):
+        if isinstance(route, Route):
             yield context, mounts, None, by_host
         elif isinstance(route, Mount):
             below = getattr(route, "_base_app", route.app)  # without its middleware
