@@ -1,7 +1,6 @@
 """C14: memory caches of other folders, or other machines, on one PostgreSQL."""
 
 import asyncio
-import logging
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -91,7 +90,6 @@ async def test_a_newcomer_changes_nothing_before_the_others_know(
 async def test_a_command_elsewhere_waits_only_where_a_service_is(
     settings: Settings, elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(elsewhere)
         for is_there in (False, True):
