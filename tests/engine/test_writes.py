@@ -421,7 +421,7 @@ COLUMNS = ["id", "label", "shelf", "tens"]
 @cached(namespace="shop-made", key_builder=key_of, expire=100)
 async def made(shop: Shop, *, column: str, value: Any) -> list[Any]:
     found = getattr(Made, column)
-    return await shop.rows(select(Made.id).where(found == value).order_by(Made.id))
+    return await shop.rows(select(Made.id, Made.price).where(found == value))
 
 
 async def flush_of_a_price(session: AsyncSession) -> None:
@@ -470,7 +470,31 @@ async def test_a_new_key_is_known_where_none_was_given(shop: Shop) -> None:
         if connection.dialect.name == "sqlite":  # PostgreSQL takes it for a NULL
             row["id"] = None
         await connection.execute(insert(Made).values(row))
-    assert await made(shop, column="id", value=1) == [[1]]
+    assert await made(shop, column="id", value=1) == [[1, 1]]
+
+
+@pytest.mark.parametrize("change", ["update", "delete"])
+async def test_an_object_does_not_know_where_its_row_is_now(
+    shop: Shop, change: str
+) -> None:
+    """Another transaction moves the row between its load and its flush."""
+    touches(Made, *(f"shop-made:{name}:{{{name}}}" for name in COLUMNS))
+    async with shop.session() as old:
+        old.add(Made(id=1, shelf=1))
+        await old.commit()
+        item = await old.get_one(Made, 1)
+        await old.commit()
+        async with shop.session.begin() as session:
+            await session.execute(update(Made).where(Made.id == 1).values(shelf=5))
+        for _ in range(2):
+            assert await made(shop, column="shelf", value=5) == [[1, 0]]
+        if change == "update":
+            item.price = 25
+        else:
+            await old.delete(item)
+        await old.commit()
+    left = [[1, 25]] if change == "update" else []
+    assert await made(shop, column="shelf", value=5) == left
 
 
 async def test_a_rollback_drops_nothing(shop: Shop) -> None:

@@ -13,18 +13,17 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Table, event, inspect
+from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import Mapper
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.cache import Reading, reading_now
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
-from app.cache.engine.rows import Claims, changes_of, fixed_in, lacks_key, with_keys
+from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
 from app.cache.engine.rules import Change, Tables, tables_of
 from app.cache.engine.sql import Statement, understand
 
@@ -32,15 +31,13 @@ _WORK, _FENCE = "cache_work", "cache_fence"
 
 
 class Work:
-    """What one transaction has touched so far, and what is known of its rows.
+    """What one transaction has touched so far.
 
-    `claims` are the old values of the rows that a flush changes now, by table and
-    primary key. `touched` has the namespaces since each savepoint, with their causes.
+    `touched` has the namespaces since each savepoint, with their causes.
     """
 
     def __init__(self) -> None:
         self.reading = reading_now.get()
-        self.claims: Claims = {}
         self.adding: list[Change] = []  # rows whose new keys come later
         self.seen: DefaultExecutionContext | None = None
         self.touched: list[tuple[str, dict[str, str]]] = [("", {})]
@@ -68,7 +65,6 @@ class Work:
     def end(self) -> None:
         """Take note that the transaction is over, and tell the run that began it."""
         self.touched = [("", {})]
-        self.claims.clear()
         if not self.ended and self.reading is not None:
             self.reading.end()
         self.ended = True
@@ -283,7 +279,7 @@ class _Watcher:
                 work.touch([ROOT], cause)
                 continue
             table = self._tables.named(name)
-            changes = list(changes_of(kind, table, does, context, work.claims))
+            changes = list(changes_of(kind, table, does, context))
             if does.plain and changes and lacks_key(changes[0]):
                 work.adding = changes
             else:
@@ -333,23 +329,3 @@ def _release(original: Any, connection: Connection, name: str) -> None:
         kept, work.touched = work.touched[since:], work.touched[:since]
         for _, touched in kept:
             work.touched[-1][1].update(touched)
-
-
-@event.listens_for(Mapper, "before_update")
-@event.listens_for(Mapper, "before_delete")
-def _claim(mapper: Mapper[Any], connection: Connection, target: object) -> None:
-    """Remember what the ORM knows of a row that it is about to change."""
-    work = _work_of(connection)
-    if work is None:
-        return
-    state: Any = inspect(target)
-    rows: dict[Table, dict[str, Any]] = {}
-    for attribute in mapper.column_attrs:
-        history = state.attrs[attribute.key].history
-        old = history.deleted if history.has_changes() else history.unchanged
-        for column in attribute.columns:
-            if old and isinstance(column, Column) and isinstance(column.table, Table):
-                rows.setdefault(column.table, {})[column.key] = old[0]
-    for table, row in rows.items():
-        key = tuple(row.get(column.key) for column in table.primary_key)
-        work.claims[table.key, key] = row

@@ -28,8 +28,6 @@ from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 from app.cache.engine.rules import UNKNOWN, Change, Row
 from app.cache.engine.sql import Kind, Statement
 
-Claims = dict[tuple[str, tuple[Any, ...]], Row]  # by table and primary key
-
 _EXACT: dict[type, type] = {
     types.Uuid: UUID,
     types.String: str,
@@ -54,11 +52,11 @@ def changes_of(
     table: Table,
     does: Statement,
     context: DefaultExecutionContext | None,
-    claims: Claims,
 ) -> Iterator[Change]:
-    """Yield what is known of a change of a table's rows.
+    """Yield what a statement tells of the rows that it changes.
 
-    `claims` are the old values of rows that are known from elsewhere.
+    What the ORM remembers of them counts for nothing: another transaction may have
+    changed it since.
     """
     compiled = _compiled(context)
     statement = getattr(compiled, "statement", None)
@@ -75,8 +73,6 @@ def changes_of(
             yield Change(table, [added]) if does.plain else Change(table, [{}], None)
             continue
         row = _fixed(compiled, table, values)
-        primary = tuple(row.get(column.key) for column in table.primary_key)
-        row = {**_known(table, claims.get((table.key, primary), {})), **row}
         if kind == "DELETE":
             yield Change(table, [row], deletes=True)
         elif does.sets is None or not does.sets <= keys.keys():

@@ -19,8 +19,7 @@ from app.database import Database
 from tests.engine.memory.test_processes import (
     PASSWORD,
     PERSON,
-    ROUNDS,
-    bearer,
+    assert_no_read_is_stale,
     login,
     me,
     process,
@@ -180,23 +179,11 @@ def test_services_in_two_folders(settings: Settings, elsewhere: Path) -> None:
         person = PERSON | {"password": PASSWORD}
         assert httpx.post(f"{one}/register/", json=person).status_code == 201
         token = login(one)
-        own = me(one, token).json()["id"]
         me(one, token)
         assert "hit" in me(one, token).headers["Cache-Status"]
         serve = process(API_ADMIN, "serve", port=free_port(), cwd=elsewhere)
         other = stack.enter_context(serve)
-        for number in range(ROUNDS):
-            writer, reader = (one, other) if number % 2 else (other, one)
-            assert me(reader, token).status_code == 200
-            name = f"Ann {number}"
-            changed = httpx.put(
-                f"{writer}/users/{own}",
-                json=PERSON | {"first_name": name},
-                headers=bearer(token),
-            )
-            assert changed.status_code == 200, changed.text
-            for _ in range(2):
-                assert me(reader, token).json()["first_name"] == name
+        assert_no_read_is_stale(one, other, token)
 
 
 def test_a_command_elsewhere_is_heard(settings: Settings, elsewhere: Path) -> None:
