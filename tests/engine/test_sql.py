@@ -57,6 +57,7 @@ def test_a_text_tells_what_it_writes(text: str, writes: list[tuple[str, str]]) -
         "CALL work()",
         "COPY t FROM STDIN",
         "SELECT 1; DELETE FROM t",
+        "COMMIT PREPARED 'of another connection'",
         "SELECT a INTO t FROM u",
         "SET x = 1; DELETE FROM t",
         "SELECT 'open",

@@ -232,7 +232,8 @@ def _understood(tokens: list[_Token]) -> Statement:
     while tokens[0].text == "(":
         tokens = tokens[1:]
     first = tokens[0].text
-    if first in _QUIET and all(token.text != ";" for token in tokens[:-2]):
+    alone = all(token.text != ";" for token in tokens[:-2])
+    if first in _QUIET and alone and tokens[1].text != "PREPARED":
         ends = first in ("COMMIT", "END")
         return Statement({}, frozenset(), (), False, None, False, ends)
     everything = first not in _READS | _WRITES
