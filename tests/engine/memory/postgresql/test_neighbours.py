@@ -63,10 +63,13 @@ async def until_used(store: LoneMemory) -> None:
 
 
 async def terminate(store: LoneMemory, database: Database) -> None:
-    """Have PostgreSQL end the connection that has the lock."""
+    """Have PostgreSQL end the connection that has the lock, and see it gone."""
     pid = store._neighbours._driver.get_server_pid()
     async with database.engine.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend({pid})"))
+    async with asyncio.timeout(10):
+        while store._neighbours._connected():  # noqa: ASYNC110 - the server's time
+            await asyncio.sleep(0)
 
 
 async def test_a_newcomer_changes_nothing_before_the_others_know(
@@ -124,10 +127,20 @@ async def test_without_its_lock_memory_is_not_used(
     async with opened(settings, elsewhere) as ours:
         await ours.put("a", b"old", 100)
         await terminate(ours, database)
-        async with asyncio.timeout(10):
-            while await ours.get_many(["a"]) == [b"old"]:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        assert not await used(ours)
         await until_used(ours)
+        assert await ours.get_many(["a"]) == [None]
+
+
+async def test_a_commit_that_takes_the_lock_anew_trusts_nothing_of_before(
+    settings: Settings, database: Database, elsewhere: Path
+) -> None:
+    async with opened(settings, elsewhere) as ours:
+        assert ours._watch is not None
+        ours._watch.cancel()  # so that the commit is the first to look again
+        await ours.put("a", b"old", 100)
+        await terminate(ours, database)
+        await ours.fence(["b"], b"me", 1)
         assert await ours.get_many(["a"]) == [None]
 
 
@@ -163,9 +176,6 @@ async def test_a_change_that_cannot_be_told_is_a_line_in_the_log(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(neighbours, "_LOCK", "SELECT no_such_function()")
             await terminate(ours, database)
-            async with asyncio.timeout(10):
-                while ours._neighbours._connected():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
             await ours.fence(["a"], b"me", 1)
             assert "cannot be told of this change" in caplog.text
             assert not await used(ours)
