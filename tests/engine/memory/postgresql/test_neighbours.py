@@ -59,7 +59,7 @@ async def used(store: LoneMemory) -> bool:
 async def until_used(store: LoneMemory) -> None:
     async with asyncio.timeout(10):
         while not await used(store):  # noqa: ASYNC110 - another process's time
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # so that it is used as soon as it can be
 
 
 async def terminate(store: LoneMemory, database: Database) -> None:
