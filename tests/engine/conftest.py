@@ -17,6 +17,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.engine.each import ALL, opener
+from tests.engine.shop import Shop, opened
 
 PROJECT = Path(__file__).parents[2]
 
@@ -55,6 +56,12 @@ async def app(
         app.include_router(router)
     async with lifespan(app):
         yield app
+
+
+@pytest.fixture
+async def shop(app: FastAPI, settings: Settings) -> AsyncIterator[Shop]:
+    async with opened(settings) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -345,16 +345,6 @@ async def test_a_write_is_seen_by_the_next_read(
     assert await read(shop) == after
 
 
-async def test_a_data_changing_cte_is_seen(shop: Shop, settings: Settings) -> None:
-    if shop.engine.dialect.name != "postgresql":
-        pytest.skip("only PostgreSQL has them")
-    before = await tags(shop)
-    changed = update(Tag).where(Tag.id == 1).values(name="cte").returning(Tag.id)
-    async with shop.session.begin() as session:
-        await session.execute(select(changed.cte("changed").c.id))
-    assert await tags(shop) != before
-
-
 async def test_a_transaction_of_the_engine_alone_is_seen(shop: Shop) -> None:
     before = await tags(shop)
     async with shop.engine.begin() as connection:
@@ -589,45 +579,3 @@ async def test_by_hand_it_is_dropped_at_once_and_again_by_the_commit(
         assert shop.runs == runs + 1
     await tags(shop)
     assert shop.runs == runs + 2
-
-
-async def test_what_is_read_through_a_view_depends_on_every_table(
-    shop: Shop,
-) -> None:
-    async with shop.engine.begin() as connection:
-        await connection.execute(
-            text("CREATE VIEW shop_names AS SELECT name FROM shop_tags")
-        )
-    await shop.engine.dispose()  # a new connection looks at the views
-
-    @cached(namespace="shop-names", key_builder=key_of, expire=100)
-    async def names(shop: Shop) -> list[Any]:
-        return await shop.rows(text("SELECT name FROM shop_names ORDER BY name"))
-
-    try:
-        before, runs = await names(shop), shop.runs
-        assert await names(shop) == before
-        assert shop.runs == runs
-        async with shop.session.begin() as session:
-            await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
-        assert await names(shop) != before
-    finally:
-        async with shop.engine.begin() as connection:
-            await connection.execute(text("DROP VIEW shop_names"))
-
-
-async def test_a_table_with_a_trigger_may_change_every_other_one(shop: Shop) -> None:
-    if shop.engine.dialect.name != "sqlite":
-        pytest.skip("the trigger is SQLite's")
-    async with shop.engine.begin() as connection:
-        await connection.execute(
-            text(
-                "CREATE TRIGGER shop_trigger AFTER UPDATE ON shop_authors BEGIN "
-                "UPDATE shop_tags SET name = 'by trigger'; END"
-            )
-        )
-    await shop.engine.dispose()
-    before = await tags(shop)
-    async with shop.session.begin() as session:
-        await session.execute(update(Author).values(slug="anne"))
-    assert await tags(shop) != before

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import Connection, Dialect, MetaData, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.cache import Reading, reading_now
+from app.cache.engine.catalog import Catalog
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
@@ -38,6 +39,7 @@ class Work:
 
     def __init__(self) -> None:
         self.reading = reading_now.get()
+        self.alters = False  # perhaps the schema
         self.adding: list[Change] = []  # rows whose new keys come later
         self.seen: DefaultExecutionContext | None = None
         self.touched: list[tuple[str, dict[str, str]]] = [("", {})]
@@ -89,12 +91,11 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     """Invalidate what this engine's transactions change, when they commit.
 
     `metadata` has the service's tables; `opened` gives the caches that have to hear of
-    it. What a function of the database changes is not seen, and no COPY of the driver.
+    it. What is done with the driver's own connection is not seen, such as its COPY.
     """
     sync, dialect = engine.sync_engine, engine.dialect
-    watcher = _Watcher(dialect.name, tables_of(metadata), opened)
-    if dialect.name in _OPAQUE:
-        event.listen(sync, "connect", watcher.connect)
+    watcher = _Watcher(dialect, tables_of(metadata), opened)
+    event.listen(sync, "connect", watcher.connect)
     event.listen(sync, "begin", watcher.begin)
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
@@ -119,44 +120,17 @@ def _work_of(connection: Connection | PoolProxiedConnection) -> Work | None:
     return work
 
 
-# The views, and the tables with triggers, of which a statement does not tell what they
-# read and change.
-_OPAQUE = {
-    "sqlite": """
-        SELECT type, tbl_name FROM sqlite_master WHERE type IN ('view', 'trigger')
-    """,
-    "postgresql": """
-        SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'view' ELSE 'trigger' END, relname
-        FROM pg_class c WHERE c.relkind IN ('v', 'm') AND c.relnamespace NOT IN (
-            SELECT oid FROM pg_namespace
-            WHERE nspname IN ('pg_catalog', 'information_schema')
-        ) OR EXISTS (
-            SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
-        ) OR EXISTS (
-            SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND c.relkind = 'r'
-        )
-    """,
-}
-
-
 class _Watcher:
     """Watches one engine."""
 
-    def __init__(self, dialect: str, tables: Tables, opened: OpenCaches) -> None:
-        self._dialect = dialect
+    def __init__(self, dialect: Dialect, tables: Tables, opened: OpenCaches) -> None:
+        self._catalog = Catalog(dialect, tables)
         self._tables = tables
         self._opened = opened
 
     def connect(self, connection: DBAPIConnection, _: object) -> None:
-        """Ask the database what it does of which no statement tells."""
-        cursor = connection.cursor()
-        cursor.execute(_OPAQUE[self._dialect])
-        found = [(kind, str(name).lower()) for kind, name in cursor.fetchall()]
-        cursor.close()
-        connection.rollback()
-        tables = self._tables
-        tables.views |= {name for kind, name in found if kind == "view"}
-        tables.triggered |= {name for kind, name in found if kind != "view"}
+        """Learn what the database does by itself."""
+        self._catalog.ask(connection)
 
     def begin(self, connection: Connection) -> None:
         """Note a transaction. What is looked up later may be newer than its reads."""
@@ -180,8 +154,9 @@ class _Watcher:
         reading = reading_now.get()
         if reading is not None:
             self._note_reads(does, context, reading)
-        if does.everything:
+        if does.everything or self._catalog.writes_more(does):
             work.touch([ROOT], (text.split(None, 1) or ["SQL"])[0].upper())
+            work.alters = work.alters or does.everything
         elif does.writes and (context is None or work.seen is not context):
             work.seen = context  # an INSERT comes again for each batch of its rows
             self._note_writes(does, context, work)
@@ -195,7 +170,7 @@ class _Watcher:
             return
         if work.changes() and not _is_in_transaction(connection):
             self._close(connection.info, work)
-        self._open(connection.info)
+        self._open(connection.connection, work)
 
     def executed(
         self,
@@ -225,7 +200,7 @@ class _Watcher:
             original(connection)
         finally:  # one without an answer may have been carried out
             try:
-                self._open(connection.info)
+                self._open(connection, work)
             finally:
                 work.end()
 
@@ -238,7 +213,8 @@ class _Watcher:
         finally:
             if (work := _work_of(connection)) is not None:
                 work.end()
-                self._open(connection.info)  # of a statement that failed by itself
+                # What a statement closed that failed by itself.
+                self._open(connection, work)
 
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
@@ -249,17 +225,21 @@ class _Watcher:
             fence = info[_FENCE] = Fence(self._opened, touched)
             fence.close()
 
-    def _open(self, info: dict[str, Any]) -> None:
-        fence: Fence | None = info.pop(_FENCE, None)
-        if fence is not None:
+    def _open(self, connection: PoolProxiedConnection, work: Work) -> None:
+        fence: Fence | None = connection.info.pop(_FENCE, None)
+        if fence is None:
+            return
+        try:
+            if work.alters:
+                self._catalog.ask(connection)
+        finally:
             fence.end()
 
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
     ) -> None:
-        names, views = self._tables.names(), self._tables.views
-        opaque = not does.relations <= names or not views.isdisjoint(does.names)
-        if opaque:  # a view, or a function: it may read any
+        names = self._tables.names()
+        if self._catalog.reads_more(does):
             for name in names:
                 reading.saw(table_namespace(name), frozenset())
             return
@@ -275,7 +255,7 @@ class _Watcher:
         self._settle(work)
         for kind, name in does.writes:
             cause = f"{kind} {name}"
-            if name not in self._tables.names() or name in self._tables.triggered:
+            if name not in self._tables.names():
                 work.touch([ROOT], cause)
                 continue
             table = self._tables.named(name)
@@ -293,7 +273,7 @@ class _Watcher:
 
     def _touch(self, work: Work, changes: Iterable[Change], cause: str) -> None:
         for change in changes:
-            work.touch(self._tables.touched(change), cause)
+            work.touch(self._tables.touched(change, self._catalog.triggered), cause)
 
 
 def _commits_by_itself(connection: Connection) -> bool:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 
-from app.cache.engine.entry import owner_of, segment, table_namespace
+from app.cache.engine.entry import ROOT, owner_of, segment, table_namespace
 
 Row = Mapping[str, Any]  # of what is known of a row, by column
 
@@ -109,6 +109,12 @@ def _segment(
     return text, tuple(columns.get(name) for _, name, _, _ in pieces if name)
 
 
+def _action(named: str | None) -> str:
+    """Return what a foreign key does to the rows that refer, "" for nothing."""
+    action = (named or "").upper()
+    return "" if action in ("NO ACTION", "RESTRICT") else action
+
+
 class Tables:
     """The tables of a service, by their names in lower case, and what they touch.
 
@@ -116,8 +122,6 @@ class Tables:
     """
 
     def __init__(self, metadata: MetaData) -> None:
-        self.views: frozenset[str] = frozenset()  # a read of one may be of any table
-        self.triggered: frozenset[str] = frozenset()  # a change of one, of any, too
         self._metadata = metadata
         self._named: dict[str, Table] = {}
         self._rules: dict[str, list[_TableRule]] = {}
@@ -133,10 +137,11 @@ class Tables:
         """Return the table with one of these names."""
         return self._look()[name]
 
-    def touched(self, change: Change) -> set[str]:
+    def touched(self, change: Change, triggered: Set[str] = frozenset()) -> set[str]:
         """Return the namespaces that a change touches.
 
-        They are those of what the database changes by itself, too, as foreign keys say.
+        They are those of what the database changes by itself, too, as foreign keys say;
+        everything, where that is one of the `triggered` tables.
         """
         self._look()
         found: set[str | None] = set()
@@ -145,6 +150,8 @@ class Tables:
         while pending:
             change = pending.pop()
             name = change.table.name.lower()
+            if name in triggered:
+                return {ROOT}
             times[name, change.deletes] += 1
             if times[name, change.deletes] > 2:
                 continue
@@ -154,6 +161,16 @@ class Tables:
             found.update(self._by_rules(name, change))
             pending += self._following(change)
         return {name for name in found if name is not None}
+
+    def say(self, child: str, parent: str, ondelete: str, onupdate: str) -> bool:
+        """Tell whether the models say what a foreign key of the database does."""
+        self._look()
+        does = _action(ondelete), _action(onupdate)
+        return does == ("", "") or any(
+            does == (_action(key.ondelete), _action(key.onupdate))
+            for key in self._referring.get(parent, ())
+            if key.table.name.lower() == child
+        )
 
     def reached(self, table: Table, row: Row) -> frozenset[str]:
         """Return the namespaces that each change of such a row is sure to touch.
@@ -191,15 +208,15 @@ class Tables:
         for key in self._referring.get(change.table.name.lower(), ()):
             links = [(link.parent.key, link.column.key) for link in key.elements]
             moved = change.sets is None or any(of in change.sets for _, of in links)
-            action = key.ondelete if change.deletes else moved and key.onupdate
-            if not action or action.upper() in ("NO ACTION", "RESTRICT"):
+            action = _action(key.ondelete if change.deletes else key.onupdate)
+            if not action or not (change.deletes or moved):
                 continue
             rows = [
                 {ours: row.get(of, UNKNOWN) for ours, of in links}
                 for row in change.rows
             ]
-            gone = change.deletes and action.upper() == "CASCADE"
-            to = None if action.upper() == "SET NULL" else UNKNOWN
+            gone = change.deletes and action == "CASCADE"
+            to = None if action == "SET NULL" else UNKNOWN
             sets = {} if gone else {ours: to for ours, _ in links}
             yield Change(key.table, rows, sets, gone)
 

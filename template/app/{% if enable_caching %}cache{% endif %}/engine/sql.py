@@ -26,136 +26,15 @@ _TOKEN = re.compile(
 )
 _READS = frozenset(["SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN"])
 _WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"])
-_QUIET = frozenset(
-    [
-        "BEGIN",
-        "START",
-        "COMMIT",
-        "END",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "RELEASE",
-        "SET",
-        "RESET",
-        "SHOW",
-        "PRAGMA",
-        "LOCK",
-        "LISTEN",
-        "UNLISTEN",
-        "NOTIFY",
-        "ANALYZE",
-    ]
+_QUIET = re.compile(
+    r"BEGIN|START|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|"
+    r"SHOW|PRAGMA|LOCK|LISTEN|UNLISTEN|NOTIFY|ANALYZE"
 )
 # Before one of these words, UPDATE, DELETE and INSERT are no statements of their own.
 _PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "THEN"])
-# In front of "(", these are no functions; a type is none, either.
-_NO_FUNCTIONS = frozenset(
-    [
-        "ALL",
-        "AND",
-        "ANY",
-        "ARRAY",
-        "AS",
-        "BETWEEN",
-        "BY",
-        "CASE",
-        "CHAR",
-        "CONFLICT",
-        "CROSS",
-        "DECIMAL",
-        "DISTINCT",
-        "ELSE",
-        "EXCEPT",
-        "EXISTS",
-        "FILTER",
-        "FROM",
-        "FULL",
-        "GROUP",
-        "HAVING",
-        "IN",
-        "INNER",
-        "INTERSECT",
-        "INTERVAL",
-        "INTO",
-        "IS",
-        "ISNULL",
-        "JOIN",
-        "LATERAL",
-        "LEFT",
-        "LIKE",
-        "LIMIT",
-        "MATERIALIZED",
-        "NATURAL",
-        "NOT",
-        "NUMERIC",
-        "OFFSET",
-        "ON",
-        "OR",
-        "ORDER",
-        "OUTER",
-        "OVER",
-        "PARTITION",
-        "RETURNING",
-        "RIGHT",
-        "ROW",
-        "SELECT",
-        "SET",
-        "SOME",
-        "THEN",
-        "UNION",
-        "USING",
-        "VALUES",
-        "VARCHAR",
-        "WHEN",
-        "WHERE",
-        "WITHIN",
-    ]
-)
-_FUNCTIONS = re.compile(
-    r"jsonb?(?:_(?:agg|array|array_elements|array_elements_text|array_length"
-    r"|build_array|build_object|each|each_text|extract|extract_path"
-    r"|extract_path_text|group_array|group_object|insert|object|object_agg|object_keys"
-    r"|patch|path_exists|path_query|path_query_array|path_query_first|pretty|quote"
-    r"|remove|replace|set|strip_nulls|to_record|to_recordset|tree|type|typeof|valid))?"
-    r"|array(?:_(?:agg|append|cat|dims|length|lower|ndims|position|positions|prepend"
-    r"|remove|replace|to_json|to_string|upper))?|string_(?:agg|to_array)"
-    r"|date(?:_add|_bin|_part|_subtract|_trunc|time)?|time(?:diff|ofday|zone)?"
-    r"|regexp(?:_(?:count|instr|like|match|matches|replace|split_to_array"
-    r"|split_to_table|substr))?|to_(?:ascii|char|date|hex|json|jsonb|number|timestamp"
-    r"|tsquery|tsvector)|(?:phraseto|plainto|websearch_to)_tsquery"
-    r"|ts_(?:delete|filter|headline|rank|rank_cd)|bool_(?:and|or)"
-    r"|bit_(?:and|count|length|or|xor)|btrim|current_(?:catalog|database|date|role"
-    r"|schema|setting|time|timestamp|user)|percent(?:_rank|ile_cont|ile_disc)"
-    r"|stddev(?:_pop|_samp)?|var(?:iance|_pop|_samp)|pg_(?:try_)?advisory_\w+"
-    r"|gen_random_(?:bytes|uuid)|row(?:_number|_to_json)?|strpos"
-    r"|make_(?:date|interval|time|timestamp|timestamptz)"
-    r"|abs|age|avg|cast|ceil(?:ing)?|char_length|coalesce|concat(?:_ws)?|corr|count"
-    r"|cume_dist|decode|dense_rank|encode|every|exp|extract|first_value|floor|format"
-    r"|generate_series|glob|greatest|group_concat|hex|ifnull|iif|initcap|instr"
-    r"|julianday|lag|last_value|lead|least|left|length|ln|localtimestamp|log|lower"
-    r"|lpad|ltrim|max|md5|min|mod|now|nth_value|ntile|nullif|octet_length|overlay"
-    r"|position|power|printf|quote|random|rank|repeat|replace|reverse|right|round|rpad"
-    r"|rtrim|sign|similarity|sqrt|strftime|substr(?:ing)?|sum|total|translate|trim"
-    r"|trunc|typeof|unaccent|unicode|unnest|upper|uuid(?:v[47]|_(?:extract|generate)_\w+)?|width_bucket",
-    re.IGNORECASE,
-)
-_FROM_ENDS = frozenset(
-    [
-        "WHERE",
-        "GROUP",
-        "ORDER",
-        "HAVING",
-        "LIMIT",
-        "OFFSET",
-        "UNION",
-        "INTERSECT",
-        "EXCEPT",
-        "WINDOW",
-        "RETURNING",
-        "SET",
-        "FETCH",
-        "FOR",
-    ]
+_FROM_ENDS = re.compile(
+    r"WHERE|GROUP|ORDER|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|"
+    r"WINDOW|RETURNING|SET|FETCH|FOR"
 )
 
 
@@ -164,7 +43,7 @@ class Statement:
     """What a text does.
 
     `names` has every name in it, lower-case, and how often it may stand for a table;
-    `relations` are what FROM and JOIN name, and the functions that no list has.
+    `relations` are what FROM and JOIN name.
     `writes` are the tables that it changes; `everything` says that it may change more.
     `sets` are the columns that an UPDATE sets, None where they cannot be told. `plain`
     says that an INSERT only adds the rows of its parameters, `ends` that it commits.
@@ -233,7 +112,7 @@ def _understood(tokens: list[_Token]) -> Statement:
         tokens = tokens[1:]
     first = tokens[0].text
     alone = all(token.text != ";" for token in tokens[:-2])
-    if first in _QUIET and alone and tokens[1].text != "PREPARED":
+    if _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED":
         ends = first in ("COMMIT", "END")
         return Statement({}, frozenset(), (), False, None, False, ends)
     everything = first not in _READS | _WRITES
@@ -309,7 +188,7 @@ def _name_at(tokens: list[_Token], at: int) -> tuple[str, int]:
 
 
 def _relations(tokens: list[_Token]) -> Iterator[str]:
-    """Yield the relations that FROM and JOIN name, and the functions of no list."""
+    """Yield the relations that FROM and JOIN name, but no functions."""
     common = {
         token.name
         for at, token in enumerate(tokens)
@@ -338,33 +217,16 @@ def _relations(tokens: list[_Token]) -> Iterator[str]:
             expects = True
         elif token == ("other", ","):
             expects = inside[-1]
-        elif token.kind == "word" and token.text in _FROM_ENDS:
+        elif token.kind == "word" and _FROM_ENDS.fullmatch(token.text):
             inside[-1] = expects = False
         elif expects and token.kind == "word" and token.text in ("LATERAL", "ONLY"):
             pass
         elif expects and token.is_name:
             name, at = _name_at(tokens, at)
             expects = False
-            if tokens[at + 1].text != "(":
-                if name not in common:
-                    yield name
-            elif not _FUNCTIONS.fullmatch(name):
-                yield f"{name}()"
-        elif token.is_name and following.text == "(":
-            word = token.kind == "word" and token.text in _NO_FUNCTIONS
-            known = word or _FUNCTIONS.fullmatch(token.text) or token.name in common
-            schema = ""
-            begins = at
-            while tokens[begins - 1].text == "." and tokens[begins - 2].is_name:
-                begins -= 2
-                schema = tokens[begins].name
-            known = known and schema in ("", "pg_catalog")
-            if not known and tokens[begins - 1].text not in _BEFORE_COLUMNS:
-                yield f"{token.name}()"
+            if tokens[at + 1].text != "(" and name not in common:
+                yield name
         at += 1
-
-
-_BEFORE_COLUMNS = {"INTO", "AS"}
 
 
 def _is_common(tokens: list[_Token], at: int) -> bool:

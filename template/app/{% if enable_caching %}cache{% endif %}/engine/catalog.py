@@ -1,0 +1,117 @@
+"""What the database does by itself: its views, triggers, functions and foreign keys.
+
+No statement tells of these, so the catalog does. Each new connection asks it, and each
+transaction that may have changed the schema, before anything is cached again.
+"""
+
+import re
+from collections.abc import Set
+from contextlib import suppress
+
+from sqlalchemy import Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import PoolProxiedConnection
+
+from app.cache.engine.rules import Tables
+from app.cache.engine.sql import Statement
+
+_KINDS = "view", "trigger", "function", "writer"
+
+# A kind, and names: of a view; of a table whose changes change more; of a function that
+# may read; of one that may write, too; of the tables that a foreign key links, and what
+# it does on DELETE and on UPDATE.
+_CATALOG = {
+    "sqlite": """
+        SELECT 'view', name, '', '', '' FROM sqlite_master WHERE type = 'view'
+        UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM (
+            SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master
+        ) WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%'
+        UNION ALL SELECT 'key', m.name, k."table", k.on_delete, k.on_update
+        FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) k
+        WHERE m.type = 'table'
+    """,
+    # A function that is not volatile writes nothing; an immutable one in C, which most
+    # of an extension's are, reads nothing.
+    "postgresql": """
+        WITH own AS (
+            SELECT oid FROM pg_namespace
+            WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+        )
+        SELECT 'view', relname, '', '', '' FROM pg_class
+        WHERE relnamespace IN (SELECT oid FROM own)
+        AND (relkind IN ('v', 'm') OR relrowsecurity)
+        UNION ALL SELECT 'trigger', relname, '', '', '' FROM pg_class WHERE oid IN (
+            SELECT tgrelid FROM pg_trigger WHERE NOT tgisinternal
+            UNION SELECT ev_class FROM pg_rewrite WHERE rulename <> '_RETURN'
+        )
+        UNION ALL SELECT
+            CASE WHEN provolatile = 'v' AND lanname <> 'c' THEN 'writer'
+            ELSE 'function' END, proname, '', '', ''
+        FROM pg_proc JOIN pg_language l ON l.oid = prolang
+        WHERE pronamespace IN (SELECT oid FROM own)
+        AND NOT (provolatile = 'i' AND lanname = 'c')
+        UNION ALL SELECT 'key', child.relname, parent.relname,
+            CASE confdeltype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL'
+            WHEN 'd' THEN 'SET DEFAULT' ELSE '' END,
+            CASE confupdtype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL'
+            WHEN 'd' THEN 'SET DEFAULT' ELSE '' END
+        FROM pg_constraint JOIN pg_class child ON child.oid = conrelid
+        JOIN pg_class parent ON parent.oid = confrelid
+        WHERE contype = 'f'
+    """,
+}
+
+# What PostgreSQL has of functions that may read a table which no FROM names. Others
+# that begin with "pg_" are for its administration.
+_READERS = re.compile(
+    r"\w+_to_xml\w*|ts_(?:stat|rewrite)|(?:curr|last|next|set)val|lo_\w+|loread"
+    r"|pg_(?!catalog|typeof|sleep|(?:try_)?advisory)\w+"
+)
+
+
+class Catalog:
+    """What is known of one database."""
+
+    def __init__(self, dialect: Dialect, tables: Tables) -> None:
+        self._dialect = dialect
+        self._tables = tables
+        self._found = {kind: set[str]() for kind in _KINDS}
+
+    def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:
+        """Learn what there is now, by a connection that is in no transaction.
+
+        One that has died says nothing; another one asks in its place.
+        """
+        question = _CATALOG.get(self._dialect.name)
+        if question is None:
+            return
+        with suppress(self._dialect.loaded_dbapi.Error):
+            cursor = connection.cursor()
+            cursor.execute(question)
+            found = [tuple(map(str.lower, row)) for row in cursor.fetchall()]
+            cursor.close()
+            connection.rollback()
+            for kind, name, parent, *actions in found:
+                if kind != "key":
+                    self._found[kind].add(name)
+                elif not self._tables.say(name, parent, *actions):
+                    self._found["trigger"].add(parent)
+
+    def reads_more(self, does: Statement) -> bool:
+        """Tell whether a statement may read tables that it does not name."""
+        names = does.names.keys()
+        own = (self._found[kind] for kind in ("view", "function", "writer"))
+        return (
+            not does.relations <= self._tables.names()
+            or not all(names.isdisjoint(of) for of in own)
+            or any(map(_READERS.fullmatch, names))
+        )
+
+    @property
+    def triggered(self) -> Set[str]:
+        """The tables of which a change may be one of any table."""
+        return self._found["trigger"]
+
+    def writes_more(self, does: Statement) -> bool:
+        """Tell whether a statement may write by a function."""
+        return not does.names.keys().isdisjoint(self._found["writer"])

@@ -1,0 +1,104 @@
+"""C3: what PostgreSQL alone does by itself."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from app.cache import cached
+from tests.engine.shop import Shop, Tag, key_of, tags
+
+FUNCTION = (
+    "CREATE FUNCTION {name}() RETURNS {type} LANGUAGE {language} {kind} AS $$ {body} $$"
+)
+
+
+async def make(shop: Shop, *statements: str) -> None:
+    async with shop.engine.begin() as connection:
+        for each in statements:
+            await connection.execute(text(each))
+
+
+async def assert_depends_on_tags(shop: Shop, query: str) -> None:
+    @cached(namespace="shop-asked", key_builder=key_of, expire=100)
+    async def asked(shop: Shop) -> list[Any]:
+        return await shop.rows(text(query))
+
+    before, runs = await asked(shop), shop.runs
+    assert await asked(shop) == before
+    assert shop.runs == runs
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).values(name="seen"))
+    assert await asked(shop) != before
+
+
+async def test_a_data_changing_cte_is_seen(shop: Shop) -> None:
+    before = await tags(shop)
+    changed = update(Tag).where(Tag.id == 1).values(name="cte").returning(Tag.id)
+    async with shop.session.begin() as session:
+        await session.execute(select(changed.cte("changed").c.id))
+    assert await tags(shop) != before
+
+
+@pytest.mark.parametrize("language", ["sql", "plpgsql"])
+async def test_a_function_that_may_write_is_seen(shop: Shop, language: str) -> None:
+    body = "UPDATE shop_tags SET name = 'by function';"
+    body = f"BEGIN {body} END" if language == "plpgsql" else body
+    sql = FUNCTION.format(
+        name="shop_rename", type="void", language=language, kind="", body=body
+    )
+    await make(shop, sql)
+    for statement in (text("SELECT public.shop_rename()"), func.shop_rename().select()):
+        before = await tags(shop)
+        async with shop.session.begin() as session:
+            await session.execute(statement)
+        assert await tags(shop) != before
+        async with shop.session.begin() as session:
+            await session.execute(update(Tag).values(name="other"))
+
+
+async def test_a_function_that_reads_depends_on_every_table(shop: Shop) -> None:
+    body = "SELECT string_agg(name, ' ') FROM shop_tags"
+    sql = FUNCTION.format(
+        name="shop_names", type="text", language="sql", kind="STABLE", body=body
+    )
+    await make(shop, sql)
+    await assert_depends_on_tags(shop, "SELECT shop_names()")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT ts_stat('SELECT name::tsvector FROM shop_tags')::text",
+        "SELECT pg_catalog.ts_rewrite('one'::tsquery, "
+        "'SELECT ''one''::tsquery, name::tsquery FROM shop_tags')::text",
+    ],
+)
+async def test_functions_of_its_own_that_read_do(shop: Shop, query: str) -> None:
+    await assert_depends_on_tags(shop, query)
+
+
+async def test_a_policy_of_rows_may_read_any_table(shop: Shop) -> None:
+    await make(
+        shop,
+        "ALTER TABLE shop_posts ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE shop_posts FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY named ON shop_posts USING (EXISTS "
+        "(SELECT 1 FROM shop_tags WHERE name = 'one'))",
+        "DROP ROLE IF EXISTS shop_reader",
+        "CREATE ROLE shop_reader",
+        "GRANT SELECT ON shop_posts, shop_tags TO shop_reader",
+    )
+
+    @cached(namespace="shop-asked", key_builder=key_of, expire=100)
+    async def asked(shop: Shop) -> list[Any]:
+        async with shop.session() as session:
+            await session.execute(text("SET LOCAL ROLE shop_reader"))
+            found = await session.execute(text("SELECT id FROM shop_posts"))
+            return [list(row) for row in found]
+
+    assert await asked(shop) != []
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).values(name="seen"))
+    assert await asked(shop) == []
+    await make(shop, "DROP OWNED BY shop_reader", "DROP ROLE shop_reader")

@@ -1,0 +1,121 @@
+"""C3: what the database does by itself is asked of its catalog, and asked again."""
+
+from typing import Any
+
+from sqlalchemy import delete, insert, select, text, update
+
+from app.cache import cached
+from tests.engine.shop import Article, Author, Shop, Tag, key_of, link, posts, tags
+
+TRIGGER = {
+    "sqlite": [
+        "CREATE TRIGGER shop_trigger AFTER UPDATE ON shop_authors BEGIN "
+        "UPDATE shop_tags SET name = 'by trigger'; END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION shop_trigger() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN UPDATE shop_tags SET name = 'by trigger'; RETURN NEW; END $$",
+        "CREATE TRIGGER shop_trigger AFTER UPDATE ON shop_authors "
+        "FOR EACH ROW EXECUTE FUNCTION shop_trigger()",
+    ],
+}
+
+
+@cached(namespace="shop-names", key_builder=key_of, expire=100)
+async def names(shop: Shop) -> list[Any]:
+    return await shop.rows(text("SELECT name FROM shop_names ORDER BY name"))
+
+
+@cached(namespace="shop-links", key_builder=key_of, expire=100)
+async def links(shop: Shop) -> list[Any]:
+    return await shop.rows(select(link))
+
+
+async def execute(shop: Shop, *statements: str) -> None:
+    async with shop.engine.begin() as connection:
+        for each in statements:
+            await connection.execute(text(each))
+
+
+async def test_a_view_depends_on_every_table(shop: Shop) -> None:
+    await execute(shop, "CREATE VIEW shop_names AS SELECT name FROM shop_tags")
+    before, runs = await names(shop), shop.runs
+    assert await names(shop) == before
+    assert shop.runs == runs
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
+    assert await names(shop) != before
+
+
+async def test_so_does_a_view_in_the_place_of_a_table(shop: Shop) -> None:
+    await execute(
+        shop,
+        "DROP TABLE shop_posts",
+        "CREATE VIEW shop_posts AS SELECT id, name AS author_slug FROM shop_tags",
+    )
+    before = await posts(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
+    assert await posts(shop) != before
+
+
+async def test_a_table_with_a_trigger_may_change_every_other_one(shop: Shop) -> None:
+    await execute(shop, *TRIGGER[shop.engine.dialect.name])
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Author).values(slug="anne"))
+    assert await tags(shop) != before
+
+
+async def test_who_asks_before_the_commit_asks_again(shop: Shop) -> None:
+    async with shop.engine.begin() as connection:
+        for each in TRIGGER[shop.engine.dialect.name]:
+            await connection.execute(text(each))
+        await tags(shop)  # by another connection, which does not see it yet
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Author).values(slug="anne"))
+    assert await tags(shop) != before
+
+
+async def test_a_trigger_of_what_is_deleted_by_a_foreign_key_counts(
+    shop: Shop,
+) -> None:
+    """Of the links, when their tag is deleted."""
+    on_links = [
+        each.replace("AFTER UPDATE ON shop_authors", "AFTER DELETE ON " + link.name)
+        for each in TRIGGER[shop.engine.dialect.name]
+    ]
+    await execute(shop, *on_links)
+    async with shop.session.begin() as session:
+        await session.execute(insert(Tag).values(id=7, name="seven"))
+        await session.execute(insert(link).values(article_id=1, tag_id=7))
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(delete(Tag).where(Tag.id == 7))
+    assert await tags(shop) == [[1, "by trigger"], [2, "by trigger"]] != before
+
+
+async def test_what_only_the_database_deletes_is_seen(shop: Shop) -> None:
+    """The model says nothing of ON DELETE here."""
+    await execute(
+        shop,
+        f"DROP TABLE {link.name}",
+        f"CREATE TABLE {link.name} (tag_id INTEGER, article_id INTEGER "
+        "REFERENCES shop_articles (id) ON DELETE CASCADE)",
+    )
+    async with shop.session.begin() as session:
+        await session.execute(insert(link).values(article_id=1, tag_id=1))
+    assert await links(shop) == [[1, 1]]
+    async with shop.session.begin() as session:
+        await session.execute(delete(Article).where(Article.id == 1))
+    assert await links(shop) == []
+
+
+async def test_what_the_models_say_is_no_reason_to_drop_everything(shop: Shop) -> None:
+    await links(shop)
+    runs = shop.runs
+    async with shop.session.begin() as session:
+        await session.execute(update(Author).values(slug="anne"))
+    await links(shop)
+    assert shop.runs == runs
