@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Security
 from fastapi.security import (
     APIKeyHeader,
     HTTPAuthorizationCredentials,
@@ -10,6 +10,7 @@ from fastapi.security import (
     SecurityScopes,
 )
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import HTTPConnection
 
 from app.cache import authenticator
 from app.config import Settings
@@ -73,8 +74,9 @@ class AuthManager:
 
     Without a valid token or API key the answer is 401; for a banned user, without the
     scopes or, with `admin`, without that role it is 403. So it is for every API key
-    where no scope is named, unless `any_key` says that they all may.
-    `request.state.principal` holds the `Principal` then.
+    where no scope is named, unless `any_key` says that they all may. A WebSocket is
+    refused like that, too, before it is accepted. `request.state.principal` holds the
+    `Principal` then.
     """
 
     # Of a subclass that does not call `__init__`: no key may.
@@ -100,7 +102,7 @@ class AuthManager:
     @authenticator  # so the cache keeps users apart, and asks here on every hit
     async def __call__(
         self,
-        request: Request,
+        request: HTTPConnection,
         bearer: Bearer,
         api_key: KeyHeader,
         more: SecurityScopes = NO_MORE,
@@ -122,7 +124,7 @@ class AuthManager:
     def authorize(
         self,
         principal: Principal,
-        request: Request,  # for subclasses that look at the path
+        request: HTTPConnection,  # for subclasses that look at the path
     ) -> None:
         """Raise `Forbidden` unless the principal may do what the route does."""
         if self.admin and principal.role is not Role.admin:
@@ -132,7 +134,7 @@ class AuthManager:
     def scopes_for(
         self,
         principal: Principal,
-        request: Request,  # for subclasses that look at the path
+        request: HTTPConnection,  # for subclasses that look at the path
     ) -> tuple[str, ...]:
         """The scopes without which no API key gets further, whatever `authorize` says.
 
@@ -150,13 +152,15 @@ class SelfOrAdmin(AuthManager):
     def __init__(self) -> None:
         super().__init__("users:write", admin=True)
 
-    def authorize(self, principal: Principal, request: Request) -> None:
+    def authorize(self, principal: Principal, request: HTTPConnection) -> None:
         if self.scopes_for(principal, request) == (self.own_scope,):
             require_scopes(principal, self.own_scope)
         else:
             super().authorize(principal, request)
 
-    def scopes_for(self, principal: Principal, request: Request) -> tuple[str, ...]:
+    def scopes_for(
+        self, principal: Principal, request: HTTPConnection
+    ) -> tuple[str, ...]:
         """The own scope at one's own, unless an admin gets in as an admin only."""
         if self._is_self(principal, request) and (
             self.own_scope in principal.scopes or principal.role is not Role.admin
@@ -164,7 +168,7 @@ class SelfOrAdmin(AuthManager):
             return (self.own_scope,)
         return self.scopes
 
-    def _is_self(self, principal: Principal, request: Request) -> bool:
+    def _is_self(self, principal: Principal, request: HTTPConnection) -> bool:
         try:
             user_id = self._path_id.validate_python(request.path_params["user_id"])
         except ValidationError:
@@ -183,7 +187,7 @@ def require_scopes(principal: Principal, *scopes: str) -> None:
 
 
 async def _authenticate(
-    request: Request,
+    request: HTTPConnection,
     bearer: HTTPAuthorizationCredentials | None,
     api_key: str | None,
 ) -> Principal:
@@ -215,7 +219,7 @@ async def _authenticate(
 
 
 @authenticator
-def _principal(request: Request) -> Principal:
+def _principal(request: HTTPConnection) -> Principal:
     """Only after an `AuthManager` of the same route."""
     principal: Principal = request.state.principal
     return principal
