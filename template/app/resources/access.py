@@ -50,16 +50,15 @@ def access_of(route: RouteContext) -> Access:
     """Look through a route's dependencies, with those of its router and application."""
     if isinstance(route.original_route, Mount):  # such as StaticFiles
         return Access("anyone", [], "any", declared=True)
-    nodes = list(_nodes_of(route.dependant))
-    guards = [(n.call, _added(n)) for n in nodes if isinstance(n.call, AuthManager)]
-    if not guards:
-        if any(isinstance(node.call, SecurityBase) for node in nodes):
+    found = guards(route.dependant)
+    if not found:
+        calls = [node.call for node in _nodes_of(route.dependant)]
+        if any(isinstance(call, SecurityBase) for call in calls):
             return Access("own guard", [], "own guard", declared=True)
-        declared = any(node.call is ANYONE.dependency for node in nodes)
-        return Access("anyone", [], "any", declared=declared)
-    scopes = [scope for guard in guards for scope in _scopes_of(*guard)]
-    closed = any(not (_scopes_of(*each) or each[0].any_key) for each in guards)
-    asked = {_who(guard) for guard, _ in guards}
+        return Access("anyone", [], "any", declared=ANYONE.dependency in calls)
+    scopes = [scope for _, needed in found for scope in needed]
+    closed = any(not (needed or guard.any_key) for guard, needed in found)
+    asked = {_who(guard) for guard, _ in found}
     return Access(
         auth=next(who for who in STRICTEST if who in asked),
         scopes=list(dict.fromkeys(scopes)),
@@ -68,20 +67,26 @@ def access_of(route: RouteContext) -> Access:
     )
 
 
+def guards(dependant: Dependant) -> list[tuple[AuthManager, list[str]]]:
+    """Each guard of a route, wherever it hangs in the tree, and the scopes it names."""
+    return [
+        (node.call, _scopes_of(node.call, node))
+        for node in _nodes_of(dependant)
+        if isinstance(node.call, AuthManager)
+    ]
+
+
 def _who(guard: AuthManager) -> Who:
     if isinstance(guard, SelfOrAdmin):
         return "self or admin"
     return "admin" if guard.admin else "user"
 
 
-def _scopes_of(guard: AuthManager, added: list[str]) -> list[str]:
+def _scopes_of(guard: AuthManager, node: Dependant) -> list[str]:
     own = [guard.own_scope] if isinstance(guard, SelfOrAdmin) else []
+    # What `Security(…, scopes=[…])` adds, there or above.
+    added = [*(node.parent_oauth_scopes or ()), *(node.own_oauth_scopes or ())]
     return [*own, *guard.scopes, *added]
-
-
-def _added(node: Dependant) -> list[str]:
-    """What `Security(…, scopes=[…])` adds, here or above."""
-    return [*(node.parent_oauth_scopes or ()), *(node.own_oauth_scopes or ())]
 
 
 def _nodes_of(dependant: Dependant) -> Iterator[Dependant]:
