@@ -2,7 +2,8 @@
 
 The table is the specification of the template's routes, written by hand: what a route
 does is compared with the table, not with the route's own declaration. Yours may be in
-it, too. Those that are not are asked by whom no guarded route lets in.
+it, too. Those that are not are asked by whom no guarded route lets in, and by API keys
+that lack their scopes.
 """
 
 import zlib
@@ -15,10 +16,9 @@ import httpx
 import jwt
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import delete, update
 
-from app.commands.routes import guards
 from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
@@ -26,6 +26,7 @@ from app.managers.auth import AuthManager
 from app.managers.scopes import ALL_SCOPES, role_scopes
 from app.managers.tokens import signing_key
 from app.models import ApiKey, AuthSession, Role, User
+from app.resources.access import Access, access_of, guards, walk
 from tests.paths import filled
 from tests.people import Headers, MakeKey, MakeUser, Person
 
@@ -266,24 +267,59 @@ async def test_nobody_gets_further_than_the_table_says(
     assert not surprises, "\n".join(surprises)
 
 
-async def test_no_guarded_route_lets_in_who_is_nobody(
-    app: FastAPI, client: httpx.AsyncClient, callers: list[Caller]
-) -> None:
-    """Yours, too, unless a guard of your own decides who is nobody."""
-    guarded = {
-        f"{method} {route.path}"
-        for route in iter_route_contexts(app.routes)
-        if isinstance(route.original_route, APIRoute)
-        for guard in guards(route.dependant)
-        if type(guard).__call__ is AuthManager.__call__
-        for method in route.methods or ()
+def test_every_route_says_who_may_call_it(app: FastAPI) -> None:
+    """Yours, too. Nothing is open because somebody forgot to close it."""
+    undeclared = [
+        path for path, route in walk(app.routes) if not access_of(route).declared
+    ]
+    assert not undeclared, (
+        f"{', '.join(undeclared)}: anyone may call this. In the decorator, or in"
+        " APIRouter(), write dependencies=[ANYONE] if that is meant, else"
+        ' dependencies=[Depends(AuthManager("profile:read"))], with the scope that'
+        " an API key needs. ANYONE is in app/resources/dependencies.py. Where a"
+        " function of yours checks the caller, have it depend on one of FastAPI's"
+        " security classes, such as APIKeyHeader."
+    )
+
+
+@pytest.fixture
+def guarded(app: FastAPI) -> dict[str, Access]:
+    """Return who may use which guarded route, those of mounted applications, too.
+
+    Not where a guard of your own decides who is nobody.
+    """
+    return {
+        f"{method} {path}": access_of(route)
+        for path, route in walk(app.routes)
+        if route.methods and (found := guards(route.dependant))
+        if all(type(each).__call__ is AuthManager.__call__ for each, _ in found)
+        for method in route.methods
     }
-    assert guarded >= {name for name, rule in RULES.items() if rule.who == "admin"}
-    for name in sorted(guarded - RULES.keys()):
+
+
+async def test_no_guarded_route_lets_in_who_is_nobody(
+    client: httpx.AsyncClient, callers: list[Caller], guarded: dict[str, Access]
+) -> None:
+    assert guarded.keys() >= {
+        name for name, rule in RULES.items() if rule.who == "admin"
+    }
+    for name in sorted(guarded.keys() - RULES.keys()):
         for caller in callers:
             if caller.refused:
                 response = await call(client, name, caller, NOBODY)
                 assert response.is_client_error, (name, caller.name)
+
+
+async def test_no_guarded_route_lets_in_an_api_key_without_its_scopes(
+    client: httpx.AsyncClient, callers: list[Caller], guarded: dict[str, Access]
+) -> None:
+    """And none at all where the route names no scope, unless it says that all may."""
+    for name, access in sorted(guarded.items()):
+        for caller in callers:
+            able = access.api_keys == "any" or caller.scopes.intersection(access.scopes)
+            if caller.key and (access.api_keys == "none" or not able):
+                response = await call(client, name, caller, NOBODY)
+                assert response.status_code == 403, (name, caller.name)
 
 
 async def call(

@@ -92,14 +92,19 @@ async def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None
 async def test_every_body_has_an_example(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name, operation in operations(document):
-        if not is_shipped(operation):
-            continue
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         bodies += [operation["responses"].get(status, {}) for status in ("200", "201")]
         for body in bodies:
             content = body.get("content", {}).get("application/json", {})
+            if "example" in content or "examples" in content:
+                continue
             for reference in references(content.get("schema", {})):
-                assert schemas[reference].get("examples"), (name, reference)
+                schema = schemas[reference]
+                assert "enum" in schema or schema.get("examples"), (
+                    f"{name}: {reference} has no example for those who read /docs."
+                    " Write model_config = ConfigDict(json_schema_extra="
+                    '{"examples": [{"name": "…"}]}) into the class.'
+                )
 
 
 def is_shipped(operation: dict[str, Any]) -> bool:

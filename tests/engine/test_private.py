@@ -14,13 +14,17 @@ from sqlalchemy import text
 from app.cache import cached, paginated_key_builder, user_scoped_key_builder
 from app.config import Settings
 from app.database import Database
-from app.managers.auth import CurrentPrincipal, CurrentUser
+from app.managers.auth import AuthManager, CurrentPrincipal
 from app.managers.scopes import Scope
+from app.models import User
 from tests.engine.answers import cached_paths, contents, outcome
 from tests.people import Headers, MakeKey, Person
 
 router = APIRouter(prefix="/private")
 said = APIRouter(prefix="/said")  # whose answers say that they are private
+
+# A key of any scopes.
+CurrentUser = Annotated[User, Depends(AuthManager(any_key=True))]
 
 NO_STORE = {"Cache-Control": "no-store"}
 

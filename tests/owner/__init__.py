@@ -48,8 +48,20 @@ def work(project: Project) -> None:
     after(rules, "from app.models.auth_session ", "from app.models.note import Note")
     append(rules, 'touches(Note, "notes:{user_id}")\n')
     routes = file / "app/resources/__init__.py"
-    replace(routes, "home, user\n", "home, note, pages, user\n")
-    replace(routes, "api_key, user)", "api_key, user, note, pages)")
+    replace(routes, "home, user\n", "home, note, pages, shapes, user\n")
+    replace(routes, "api_key, user)", "api_key, user, note, pages, shapes)")
+    after(file / "app/managers/scopes.py", '    "users:write",', '    "shapes:read",')
+    main = file / "app/main.py"
+    replace(
+        main,
+        "    app.include_router(api_router)\n",
+        '    app.include_router(api_router)\n    app.mount("/below", shapes.mounted)\n',
+    )
+    replace(
+        main,
+        "from app.resources import api_router",
+        "from app.resources import api_router, shapes",
+    )
     access = file / "tests/test_access.py"
     after(
         access,
@@ -101,7 +113,7 @@ def work(project: Project) -> None:
     )
     replace(file / ".env", "ACCESS_TOKEN_TTL=900", "ACCESS_TOKEN_TTL=600")
     metadata = file / "pyproject.toml"
-    after(metadata, '    "rich>=', '    "segno>=1.6",')
+    after(metadata, '    "rich>=', '    "python-multipart>=0.0.20",', '    "segno>=1.6",')
     replace(metadata, '\nversion = "0.1.0"', '\nversion = "2.3.0"')
     after(file / "README.md", "Sells", "", "It also keeps notes.")
 

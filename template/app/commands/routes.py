@@ -15,16 +15,14 @@ from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from fastapi.dependencies.models import Dependant
 
     from app.cache import CachePolicy
-    from app.managers.auth import AuthManager
 
 app = typer.Typer()
 
 
 class RouteInfo(NamedTuple):
-    """One row of the table, and what only the JSON has room for."""
+    """One row of the table, and what only the JSON has room for: see `Access`."""
 
     method: str
     path: str
@@ -32,6 +30,18 @@ class RouteInfo(NamedTuple):
     scopes: list[str]
     cache: str
     key_builder: str
+    api_keys: str
+    declared: bool
+
+    def cells(self) -> tuple[object, ...]:
+        """The row of the table, in which "OPEN" marks what may be an oversight."""
+        auth = self.auth if self.declared else "OPEN: not declared"
+        scopes: object = self.scopes
+        if self.api_keys == "none":
+            scopes = ", ".join([*self.scopes, "no API key"])
+        elif self.api_keys == "any" and self.auth != "anyone":
+            scopes = "OPEN: any API key"
+        return self.method, self.path, auth, scopes, self.cache
 
 
 @app.command(
@@ -39,6 +49,7 @@ class RouteInfo(NamedTuple):
 
   api-admin routes               all of them
   api-admin routes users/keys    those whose path has this text
+  api-admin routes --open        what anyone, or any API key, may call
   api-admin routes --json        for a script
 
   api-admin routes --measure --user ann@example.com
@@ -48,6 +59,9 @@ def routes(
     text: Annotated[str, typer.Argument(help="Only paths that have this text.")] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list instead of a table.")
+    ] = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only what anyone or any API key may call.")
     ] = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure what the cache saves, or costs.")
@@ -61,6 +75,9 @@ def routes(
     user: AsUser = None,
 ) -> None:
     """List the routes: who may call them, with which scopes, and what is cached.
+
+    OPEN marks what may be an oversight: a route that does not say who may call it, so
+    that anyone may, and one that any API key may use, whatever its scopes.
 
     With [bold]--measure[/bold], see what a hit costs beside the handler that it spares:
     microseconds of processor time for one request that has the service to itself,
@@ -86,67 +103,42 @@ def routes(
     from app.config import get_settings
     from app.main import create_app
 
-    rows = [row for row in describe(create_app(get_settings())) if text in row.path]
+    rows = [
+        row
+        for row in describe(create_app(get_settings()))
+        if text in row.path and (not only_open or row.api_keys == "any")
+    ]
     if as_json:
         print_json([row._asdict() for row in rows])
+    elif not rows and only_open:
+        say("No such route is open; see all of them with: api-admin routes")
     elif not rows:
         say(f"No path has {text!r}; see all of them with: api-admin routes")
     else:
         print_table(
-            ["Method", "Path", "Auth", "Scopes", "Cache"], (row[:5] for row in rows)
+            ["Method", "Path", "Auth", "Scopes", "Cache"], (row.cells() for row in rows)
         )
 
 
 def describe(service: FastAPI) -> Iterator[RouteInfo]:
     """Walk the routes of the app, in the order in which they match."""
-    from fastapi.routing import APIRoute, iter_route_contexts
-
     from app.cache import cache_policy
+    from app.resources.access import access_of, walk
 
-    for route in iter_route_contexts(service.routes):
-        if not isinstance(route.original_route, APIRoute):
-            continue
-        guard = next(guards(route.dependant), None)
-        policy = cache_policy(route.original_route.endpoint)
-        for method in sorted(route.methods or ()):
+    for path, route in walk(service.routes):
+        access = access_of(route)
+        policy = cache_policy(route.endpoint) if route.endpoint else None
+        for method in sorted(route.methods or {"ANY"}):
             yield RouteInfo(
                 method=method,
-                path=route.path or "",
-                auth=who(guard),
-                scopes=needed_scopes(guard),
+                path=path,
+                auth=access.auth,
+                scopes=access.scopes,
                 cache=cache_text(policy),
                 key_builder=(policy.key_builder_name or "") if policy else "",
+                api_keys=access.api_keys,
+                declared=access.declared,
             )
-
-
-def guards(dependant: Dependant) -> Iterator[AuthManager]:
-    """Yield what checks the caller, wherever it hangs in the tree."""
-    from app.managers.auth import AuthManager
-
-    if isinstance(dependant.call, AuthManager):
-        yield dependant.call
-    for each in dependant.dependencies:
-        yield from guards(each)
-
-
-def who(guard: AuthManager | None) -> str:
-    from app.managers.auth import SelfOrAdmin
-
-    if guard is None:
-        return "anyone"
-    if isinstance(guard, SelfOrAdmin):
-        return "self or admin"
-    return "admin" if guard.admin else "user"
-
-
-def needed_scopes(guard: AuthManager | None) -> list[str]:
-    """What a token or API key needs; of "self or admin" one for each."""
-    from app.managers.auth import SelfOrAdmin
-
-    if guard is None:
-        return []
-    own = [guard.own_scope] if isinstance(guard, SelfOrAdmin) else []
-    return [*own, *guard.scopes]
 
 
 def cache_text(policy: CachePolicy | None) -> str:

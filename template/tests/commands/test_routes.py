@@ -36,6 +36,9 @@ def test_says_who_may_call_with_which_scopes(run: Run) -> None:
     assert of("GET", "/livez") == ("anyone", [])
     assert of("GET", "/users/me") == ("user", ["profile:read"])
     assert of("DELETE", "/users/{user_id}") == ("admin", ["users:write"])
+    assert of("POST", "/logout/") == ("user", [])
+    assert rows["POST", "/logout/"]["api_keys"] == "none"
+    assert rows["GET", "/users/me"]["api_keys"] == "by scope"
     assert of("PUT", "/users/{user_id}") == (
         "self or admin",
         ["profile:write", "users:write"],
@@ -47,6 +50,15 @@ def test_shows_only_the_paths_that_are_asked_for(run: Run) -> None:
     assert "/login/" in shown
     assert "/logout/" not in shown
     assert "api-admin routes" in run("routes", "nonsense").stdout
+
+
+def test_shows_what_is_open(run: Run) -> None:
+    shown = run("routes", "--open").stdout
+    assert "/login/" in shown
+    assert "/users/me" not in shown
+    assert "No such route" in run("routes", "--open", "/users/me").stdout
+    rows = json.loads(run("routes", "--open", "--json").stdout)
+    assert {row["api_keys"] for row in rows} == {"any"}
 
 
 def test_help_teaches_how_to_measure(run: Run) -> None:

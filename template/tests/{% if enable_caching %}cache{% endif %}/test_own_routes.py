@@ -114,3 +114,7 @@ async def test_nobody_is_given_what_he_would_not_get_without_a_cache(
                     assert said(answer) == before[number], (url, number)
                 if answer.status_code >= 400:
                     assert outcome(answer) != "HIT", (url, number)
+                elif before[-1][0] == 401:  # so it is not for browsers to share
+                    assert "public" not in answer.headers["cache-control"], url
+                    varies = answer.headers["vary"].lower().split(", ")
+                    assert {"authorization", "x-api-key"} <= set(varies), url
