@@ -250,7 +250,10 @@ def code(name: str, route: Route) -> str:
     annotation = annotation.format(
         iterable="AsyncIterable" if asynchronous else "Iterable"
     )
-    arguments = f"namespace={route.namespace!r}{KEYS[route.key]}"
+    namespace = route.namespace
+    if namespace and route.item and route.key == "shared":
+        namespace += ":{item}"
+    arguments = f"namespace={namespace!r}{KEYS[route.key]}"
     decorators = [f"@cached({arguments.removeprefix('namespace=None').lstrip(', ')})"]
     if route.above:
         decorators.insert(0, ABOVE[route.above].format(name=name))
