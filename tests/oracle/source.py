@@ -19,8 +19,8 @@ from fastapi.responses import (
 )
 from starlette.authentication import requires
 from app.cache import (
-    api_keys_list_key_builder, cached, paginated_key_builder, user_scoped_key_builder,
-    users_list_key_builder,
+    api_keys_list_key_builder, cached, paginated_key_builder, shared_key_builder,
+    user_scoped_key_builder, users_list_key_builder,
 )
 from app.managers.auth import AuthManager, CurrentUser
 from tests.oracle.parts import *
@@ -109,6 +109,7 @@ SETS = {
 
 KEYS = {
     "default": "",
+    "shared": ", key_builder=shared_key_builder",
     "paginated": ", key_builder=paginated_key_builder",
     "user": ", key_builder=user_scoped_key_builder",
     "users list": ", key_builder=users_list_key_builder",
@@ -249,7 +250,10 @@ def code(name: str, route: Route) -> str:
     annotation = annotation.format(
         iterable="AsyncIterable" if asynchronous else "Iterable"
     )
-    arguments = f"namespace={route.namespace!r}{KEYS[route.key]}"
+    namespace = route.namespace
+    if namespace and route.item and route.key == "shared":
+        namespace += ":{item}"
+    arguments = f"namespace={namespace!r}{KEYS[route.key]}"
     decorators = [f"@cached({arguments.removeprefix('namespace=None').lstrip(', ')})"]
     if route.above:
         decorators.insert(0, ABOVE[route.above].format(name=name))

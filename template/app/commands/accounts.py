@@ -1,4 +1,4 @@
-"""Finding and changing the user that a command names."""
+"""Finding and changing the user that a command names, and what a user may be."""
 
 from __future__ import annotations
 
@@ -27,6 +27,47 @@ async def find_user(session: AsyncSession, who: str) -> User:
         return await users.get_by_email(who)
     except NotFound:
         raise Refused(f"There is no user {who}; see: api-admin user list") from None
+
+
+def check_email(text: str) -> None:
+    """Raise what says why a new user cannot have this address."""
+    from pydantic import TypeAdapter
+
+    from app.errors import Conflict, NotFound
+    from app.managers.user import UserManager
+    from app.schemas.fields import Email
+
+    email: str = TypeAdapter(Email).validate_python(text)
+
+    async def work(session: AsyncSession) -> None:
+        try:
+            await UserManager(session).get_by_email(email)
+        except NotFound:
+            return
+        raise Conflict("This e-mail address is taken.")
+
+    in_session(work)
+
+
+def check_name(text: str) -> None:
+    """Raise what says why this is no name."""
+    from pydantic import TypeAdapter
+
+    from app.schemas.fields import Name
+
+    TypeAdapter(Name).validate_python(text)
+
+
+def check_password(text: str) -> None:
+    """Raise what says why nobody can have this password."""
+    from pydantic import TypeAdapter
+
+    from app.config import get_settings
+    from app.managers.user import require_length
+    from app.schemas.fields import NewPassword
+
+    TypeAdapter(NewPassword).validate_python(text)
+    require_length(text, get_settings())
 
 
 def row_id(text: str) -> int | None:

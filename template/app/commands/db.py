@@ -89,7 +89,7 @@ def revision(
     from app.database import migrate
 
     # Alembic says the same in more words.
-    with _database() as settings, redirect_stdout(StringIO()):
+    with _database(known=not empty) as settings, redirect_stdout(StringIO()):
         files = migrate.make_revision(settings, message, empty=empty)
     if not files:
         say("Nothing to do: the tables are as the models say")
@@ -131,15 +131,24 @@ def merge(
 def current(as_json: AsJson = False) -> None:
     """Show the revision of the tables, and whether there is a newer one."""
     from app.database import migrate
-    from app.database.revisions import head_revisions
+    from app.database.revisions import (
+        head_revisions,
+        lacks_migrations,
+        require_known,
+        unknown_revisions,
+    )
 
     heads = head_revisions()
-    with _database(quiet=as_json) as settings:
+    with _database(quiet=as_json, known=False) as settings:
         revisions = migrate.current(settings)
-        behind = migrate.is_behind(settings)
+    behind = lacks_migrations(revisions)
     if as_json:
-        print_json({"revisions": revisions, "heads": heads, "behind": behind})
-    elif len(heads) > 1:
+        unknown = unknown_revisions(revisions)
+        about = {"revisions": revisions, "heads": heads, "behind": behind}
+        print_json({**about, "unknown": unknown})
+        return
+    require_known(revisions)
+    if len(heads) > 1:
         say(f"Revision: {_name(revisions)}")
         say(f"Newest: {_name(heads)}, not merged. Run: api-admin db merge")
     elif behind:
@@ -203,17 +212,25 @@ def populate(
 
 
 @contextmanager
-def _database(*, quiet: bool = False) -> Iterator[Settings]:
-    """Have the database there, whatever its revision, and say which one it is."""
+def _database(*, quiet: bool = False, known: bool = True) -> Iterator[Settings]:
+    """Have the database there, and say which one it is.
+
+    Raises StartupError for one at a revision that this code does not know, if that has
+    to be `known`.
+    """
     from sqlalchemy import make_url
 
     from app.config import get_settings
+    from app.database import migrate
     from app.database.local import prepare_local_database
+    from app.database.revisions import require_known
 
     settings = get_settings()
     if not quiet:
         hint(f"Database: {make_url(settings.database_url)!r}")
     with prepare_local_database(settings):
+        if known:
+            require_known(migrate.current(settings))
         yield settings
 
 

@@ -43,8 +43,8 @@ def refusals() -> Iterator[None]:
             raise _exit(stopped.code, 1) from stopped
         raise
     except Exception as error:
-        if reason := _reason(error):
-            raise _exit(reason, 1) from error
+        if line := reason(error):
+            raise _exit(line, 1) from error
         raise
 
 
@@ -54,7 +54,7 @@ def _exit(line: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def _reason(error: Exception) -> str | None:
+def reason(error: Exception) -> str | None:
     """The sentence for an expected exception, None for a mistake in the code."""
     if "app.errors" not in sys.modules:
         return None  # not loaded, so not raised; loading it takes a second
@@ -68,10 +68,10 @@ def _reason(error: Exception) -> str | None:
             return error.detail
         case ValidationError():
             faults = [
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ")
                 for fault in error.errors()
             ]
-            return "; ".join(faults).replace(": Value error, ", ": ")
+            return "; ".join(faults).replace("Value error, ", "")
         case DBAPIError() if "surrogates not allowed" in str(error.orig):
             return NO_TEXT  # asyncpg's words for a UnicodeEncodeError
         case DBAPIError():

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.commands.accounts import change_user, find_user
+from app.commands.accounts import (
+    change_user,
+    check_email,
+    check_name,
+    check_password,
+    find_user,
+)
 from app.commands.console import print_json, print_record, print_table, say
 from app.commands.options import (
     AsJson,
@@ -65,10 +71,10 @@ def create(
 ) -> None:
     """Add a user. What no option gives is asked for."""
     answers = {
-        "email": ask(email, "E-mail address", "--email"),
-        "first_name": ask(first_name, "First name", "--first-name"),
-        "last_name": ask(last_name, "Last name", "--last-name"),
-        "password": ask_password(password, from_stdin=password_stdin),
+        "email": ask(email, "E-mail address", "--email", check_email),
+        "first_name": ask(first_name, "First name", "--first-name", check_name),
+        "last_name": ask(last_name, "Last name", "--last-name", check_name),
+        "password": ask_password(password, check_password, from_stdin=password_stdin),
     }
 
     async def work(session: AsyncSession) -> UserOut:
@@ -177,6 +183,13 @@ def admin(who: Who) -> None:
 
 
 @app.command()
+def demote(who: Who) -> None:
+    """Make an admin a user like others. The last admin stays one."""
+    email = change_user(who, lambda users, user_id: users.demote(user_id))
+    say(f"{email} is no admin")
+
+
+@app.command()
 def delete(who: Who, yes: Yes = False) -> None:
     """Delete a user with all sessions and API keys. This cannot be undone."""
     confirm(f"Delete user {who} with all sessions and API keys?", yes=yes)
@@ -198,7 +211,7 @@ def password(
     """Give a user a new password. All sessions of the user end."""
     from app.schemas.user import PasswordChange
 
-    new = ask_password(password, from_stdin=password_stdin)
+    new = ask_password(password, check_password, from_stdin=password_stdin)
     new = PasswordChange(password=new).password  # what a login would refuse, refused
     email = change_user(who, lambda users, user_id: users.set_password(user_id, new))
     say(f"{email} has a new password")

@@ -47,6 +47,20 @@ def unknown_revisions(current: Collection[str]) -> list[str]:
     return [revision for revision in current if revision not in known]
 
 
+def require_known(current: Collection[str]) -> None:
+    """Raise StartupError where this code has no migration for the database's revision.
+
+    So it is after a change to an older version, or to another branch.
+    """
+    if unknown := unknown_revisions(current):
+        raise StartupError(
+            f"The database is at revision {', '.join(unknown)}, which no file in"
+            " app/migrations/versions has. Go on with the code that brought it there"
+            " (git pull, or its branch), or let that code take it back:"
+            " api-admin db downgrade"
+        )
+
+
 def lacks_migrations(current: Collection[str]) -> bool:
     """Return whether a database at this revision has to be migrated."""
     return not set(head_revisions()) <= set(current) and not unknown_revisions(current)

@@ -141,6 +141,17 @@ class UserManager:
         AUTH.info("user %s is an admin now", user_id)
         return user
 
+    async def demote(self, user_id: int) -> User:
+        """Take the admin role away; raises `NotFound`, `Conflict` for the last admin.
+
+        API keys keep the scopes that the role of a user has.
+        """
+        user = await self._lock_to_remove(user_id, None)
+        user.role = Role.user
+        await self.session.flush()
+        AUTH.info("user %s is no admin any more", user_id)
+        return user
+
     async def delete(self, user_id: int, *, by: int | None = None) -> None:
         """Delete a user with all sessions and API keys; raises as `ban` does."""
         await self.session.delete(await self._lock_to_remove(user_id, by))
@@ -187,12 +198,7 @@ class UserManager:
         return user
 
     async def _hash(self, password: str) -> str:
-        shortest = self.settings.password_min_length
-        if len(password) < shortest:
-            raise Invalid(
-                f"A password has at least {shortest} characters.",
-                code="password_too_short",
-            )
+        require_length(password, self.settings)
         return await hash_password(password)
 
     async def _store_password(self, user: User, password_hash: str) -> None:
@@ -210,6 +216,16 @@ class UserManager:
             ) from None
         # A user that is returned as it is must not carry the hash along.
         self.session.expire(user, ["password_hash"])
+
+
+def require_length(password: str, settings: Settings) -> None:
+    """Raise `Invalid` for a password that is shorter than PASSWORD_MIN_LENGTH."""
+    shortest = settings.password_min_length
+    if len(password) < shortest:
+        raise Invalid(
+            f"A password has at least {shortest} characters.",
+            code="password_too_short",
+        )
 
 
 def _found(user: User | None) -> User:

@@ -11,6 +11,7 @@ from app.errors import AppError, problem_response
 from app.logs import REQUESTS, SERVER
 
 HEADER = "X-Request-ID"
+QUIET = {"/livez"}  # asked every few seconds; only what is no 200 is logged
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,14 +50,15 @@ class RequestLog:
             SERVER.exception("%s %s failed, %s", method, path, request_id)
             await problem_response(AppError())(scope, receive, send_with_id)
         finally:
-            REQUESTS.info(
-                "%s %s %s (%.2fms) %s",
-                scope["method"],
-                scope["path"],
-                status or "cancelled",
-                (time.perf_counter() - start) * 1000,
-                request_id,
-            )
+            if status != 200 or scope["path"] not in QUIET:
+                REQUESTS.info(
+                    "%s %s %s (%.2fms) %s",
+                    scope["method"],
+                    scope["path"],
+                    status or "cancelled",
+                    (time.perf_counter() - start) * 1000,
+                    request_id,
+                )
 
 
 def _request_id(given: str | None) -> str:

@@ -20,6 +20,7 @@ def test_goes_back_and_forth(run: Run) -> None:
         "revisions": [head],
         "heads": [head],
         "behind": False,
+        "unknown": [],
     }
 
     assert "Nothing to do" in run("db", "upgrade").stdout
@@ -93,6 +94,30 @@ def test_refuses_an_unknown_revision(run: Run) -> None:
     assert result.exit_code == 1
     assert "nonsense" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_says_what_to_do_with_a_database_that_newer_code_has_migrated(
+    run: Run, migrations: Path
+) -> None:
+    add_table(migrations, "books")
+    run("db", "upgrade")
+    (migrations / "versions" / "books.py").unlink()
+
+    for command in (
+        ["current"],
+        ["upgrade"],
+        ["downgrade", "--yes"],
+        ["check"],
+        ["revision", "-m", "x"],
+    ):
+        result = run("db", *command)
+        assert result.exit_code == 1, command
+        assert "is at revision books, which no file in" in result.stderr
+        assert "git pull" in result.stderr
+    shown = json.loads(run("db", "current", "--json").stdout)
+    assert shown["unknown"] == ["books"]
+    # It asks no database.
+    assert run("db", "revision", "-m", "x", "--empty").exit_code == 0
 
 
 def test_writes_a_migration_where_it_says(

@@ -28,8 +28,10 @@ class TestCreate:
         shown = json.loads(run("user", "show", "1", "--json").stdout)
         assert shown["role"] == "admin"
 
-    @pytest.mark.usefixtures("settings")
-    def test_asks_a_person_and_hides_the_password(self) -> None:
+    def test_asks_a_person_until_each_answer_is_right_and_hides_the_password(
+        self, run: Run
+    ) -> None:
+        add_user(run, "grace@example.com", "Grace", "Hopper")
         person, terminal = pty.openpty()
         process = subprocess.Popen(
             [API_ADMIN, "user", "create"],
@@ -41,24 +43,33 @@ class TestCreate:
         )
         os.close(terminal)
         # A hidden question forgets what was typed before it: wait for the whole of it.
-        shown = ""
-        for question, answer in {
-            "E-mail address:": "ada@example.com",
-            "First name:": "Ada",
-            "Last name:": "Lovelace",
-            "Password: ": "a long secret",
-            "Password again: ": "a long secret",
-        }.items():
+        everything = ""
+        for question, answer, said in [
+            ("E-mail address: ", "ada", ""),
+            ("E-mail address: ", "grace@example.com", "valid email address"),
+            ("E-mail address: ", "ada@example.com", "taken"),
+            ("First name: ", " ", ""),
+            ("First name: ", "Ada", "at least 1 character"),
+            ("Last name: ", "Lovelace", ""),
+            ("Password: ", "short", ""),
+            ("Password: ", "a long secret", "at least 8 characters"),
+            ("Password again: ", "another long secret", ""),
+            ("Password: ", "a long secret", "two different passwords"),
+            ("Password again: ", "a long secret", ""),
+        ]:
+            shown = ""
             while not shown.endswith(question):
                 shown += os.read(person, 1024).decode()
+            assert said in shown
+            everything += shown
             os.write(person, f"{answer}\n".encode())
         output, _ = process.communicate(timeout=60)
         os.close(person)
 
         assert process.returncode == 0
-        assert output.lstrip() == "Created user 1: ada@example.com\n"
-        assert "Ada" in shown
-        assert "a long secret" not in shown
+        assert output.lstrip() == "Created user 2: ada@example.com\n"
+        assert "Ada" in everything
+        assert "a long secret" not in everything
 
     def test_tells_a_script_which_option_is_missing(self, run: Run) -> None:
         result = run("user", "create", "--email", "ada@example.com")
@@ -150,6 +161,18 @@ class TestChange:
 
         assert "last admin" in refusal(run("user", "ban", ada))
         assert "last admin" in refusal(run("user", "delete", ada, "--yes"))
+
+    def test_takes_the_admin_role_away_but_not_from_the_last(
+        self, run: Run, ada: str
+    ) -> None:
+        grace = add_user(run, "grace@example.com", "Grace", "Hopper", "--admin")
+        assert run("user", "admin", ada).exit_code == 0
+
+        assert run("user", "demote", ada).stdout == f"{ada} is no admin\n"
+        assert json.loads(run("user", "show", ada, "--json").stdout)["role"] == "user"
+        assert "last admin" in refusal(run("user", "demote", grace))
+        shown = json.loads(run("user", "show", grace, "--json").stdout)
+        assert shown["role"] == "admin"
 
     def test_deletes_only_when_told_twice(self, run: Run, ada: str) -> None:
         result = run("user", "delete", ada)

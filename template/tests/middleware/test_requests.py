@@ -29,6 +29,20 @@ async def test_a_request_is_one_line_without_its_secrets(
     assert "hush" not in line
 
 
+async def test_only_a_probe_that_fails_is_a_line(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.get("/livez")
+    assert not [r for r in caplog.records if r.name == logs.REQUESTS.name]
+    await client.post("/livez")
+    await client.get("/readyz")
+    shown = [r.getMessage() for r in caplog.records if r.name == logs.REQUESTS.name]
+    assert [line.partition(" (")[0] for line in shown] == [
+        "POST /livez 405",
+        "GET /readyz 200",
+    ]
+
+
 async def test_every_answer_has_an_id(client: httpx.AsyncClient) -> None:
     first = await client.get("/livez")
     second = await client.get("/nowhere")
@@ -39,7 +53,7 @@ async def test_every_answer_has_an_id(client: httpx.AsyncClient) -> None:
 async def test_the_id_of_the_caller_is_kept(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = await client.get("/livez", headers={"X-Request-ID": "trace-1.2_3"})
+    answer = await client.get("/nowhere", headers={"X-Request-ID": "trace-1.2_3"})
 
     assert answer.headers["X-Request-ID"] == "trace-1.2_3"
     assert "trace-1.2_3" in caplog.text

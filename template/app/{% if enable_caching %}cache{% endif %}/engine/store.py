@@ -15,11 +15,14 @@ class Store(Protocol):
     """Bytes under text keys, each with its expiry in seconds.
 
     An operation that fails raises `StoreError`; nothing else comes out. `fallback`
-    tells whether it has to do without the server that it was given.
+    tells whether it has to do without the server that it was given; `longest` is the
+    most seconds that a value lives there now.
     """
 
     @property
     def fallback(self) -> bool: ...
+    @property
+    def longest(self) -> float: ...
 
     async def open(self) -> None:
         """Begin to work."""

@@ -59,7 +59,8 @@ class Ticket:
             )
         if not self.storable or self.why_not or versions is None:
             return None
-        now, seconds = time.time(), self.ttl if ttl is None else ttl
+        now, longest = time.time(), self.cache.store.longest
+        seconds = min(self.ttl if ttl is None else ttl, longest)
         return Entry(versions, now, now + seconds, age, status, headers, body)
 
     def versions(self) -> dict[str, str] | None:

@@ -32,6 +32,7 @@ cannot invalidate, live for CACHE_FALLBACK_TTL at most.
 
 import asyncio
 import json
+import math
 import os
 import random
 import socket
@@ -83,6 +84,10 @@ class Failover:
     @property
     def fallback(self) -> bool:
         return self._breaker.outage is not None
+
+    @property
+    def longest(self) -> float:
+        return self._memory.longest if self.fallback else math.inf
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         if self._epoch.ended() and self._breaker.undelivered.others():
