@@ -179,10 +179,39 @@ def test_a_rule_for_a_namespace_that_nothing_has_stops_the_start(
     async def shops() -> None: ...
 
     only.add(CachePolicy(shops, None, "shops:all", shops, None))
-    with pytest.raises(ConfigurationError, match=r"'shop'. Did you mean 'shops'\?"):
+    with pytest.raises(ConfigurationError, match=r"The nearest is 'shops:all'\."):
         start.check_rules()
     only.add(CachePolicy(shops, None, "shop", shops, None))
     start.check_rules()
+
+
+@pytest.mark.parametrize(
+    ("namespace", "rule", "met"),
+    [
+        ("shop:{number}", "shop:{id}", True),
+        ("shop:{number}", "shop:list", True),  # of a shop whose number is "list"
+        ("shop:{number}:page", "shop", True),
+        ("shop:{number}:page", "shop:{id}:page:more", True),
+        ("shop:{number}:page", "shop:{id}:pages", False),
+        ("shop:list", "shop:lists", False),
+        ("{number}:page", "shop:{id}", True),
+        ("{number}:page", "shop:pages", False),
+    ],
+)
+def test_a_rule_meets_a_namespace_that_names_parameters(
+    monkeypatch: pytest.MonkeyPatch, namespace: str, rule: str, met: bool
+) -> None:
+    async def read(number: str) -> None: ...
+
+    policy = CachePolicy(read, None, namespace, read, None)
+    monkeypatch.setattr(start, "policies", {policy})
+    monkeypatch.setattr(start, "rules", rules.rules)
+    touches(Shop, rule)
+    if met:
+        start.check_rules()
+        return
+    with pytest.raises(ConfigurationError, match="no @cached has such a namespace"):
+        start.check_rules()
 
 
 def test_a_rule_names_at_least_one_namespace() -> None:

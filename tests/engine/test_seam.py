@@ -18,6 +18,7 @@ from app.cache import (
     cache_policy,
     cached,
     paginated_key_builder,
+    shared_key_builder,
     user_scoped_key_builder,
     users_list_key_builder,
 )
@@ -135,6 +136,13 @@ def shared_by_all(router: APIRouter) -> None:
         return user.id
 
 
+def shared_by_one_key(router: APIRouter) -> None:
+    @router.get("/wrong")
+    @cached(namespace="users:{user_id}", key_builder=shared_key_builder)
+    async def wrong(user_id: int, user: CurrentUser) -> int:
+        return user.id
+
+
 def shared_by_all_below(router: APIRouter) -> None:
     async def name(user: CurrentUser) -> str:
         return user.email
@@ -152,6 +160,7 @@ def shared_by_all_below(router: APIRouter) -> None:
         (on_post, "POST /wrong is never cached"),
         (without_authentication, r"Depends\(AuthManager\(\)\)"),
         (shared_by_all, "paginated_key_builder has all users share what /wrong"),
+        (shared_by_one_key, "shared_key_builder has all users share what /wrong"),
         (shared_by_all_below, "users_list_key_builder has all users share"),
     ],
 )

@@ -19,8 +19,8 @@ from fastapi.responses import (
 )
 from starlette.authentication import requires
 from app.cache import (
-    api_keys_list_key_builder, cached, paginated_key_builder, user_scoped_key_builder,
-    users_list_key_builder,
+    api_keys_list_key_builder, cached, paginated_key_builder, shared_key_builder,
+    user_scoped_key_builder, users_list_key_builder,
 )
 from app.managers.auth import AuthManager, CurrentUser
 from tests.oracle.parts import *
@@ -109,6 +109,7 @@ SETS = {
 
 KEYS = {
     "default": "",
+    "shared": ", key_builder=shared_key_builder",
     "paginated": ", key_builder=paginated_key_builder",
     "user": ", key_builder=user_scoped_key_builder",
     "users list": ", key_builder=users_list_key_builder",

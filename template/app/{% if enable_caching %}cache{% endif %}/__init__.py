@@ -26,6 +26,7 @@ if TYPE_CHECKING or is_on():
         api_key_single_key_builder,
         api_keys_list_key_builder,
         paginated_key_builder,
+        shared_key_builder,
         user_scoped_key_builder,
         users_list_key_builder,
     )
@@ -59,6 +60,7 @@ __all__ = [
     "paginated_key_builder",
     "provider",
     "segment",
+    "shared_key_builder",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",

@@ -31,9 +31,10 @@ def cached(
     """Cache what a route answers, or what any other function returns.
 
     Put it right below the route's decorator. `expire` is in seconds (CACHE_DEFAULT_TTL
-    when None); `namespace` begins the key; `key_builder` makes the key, by default one
-    for each principal; `coder` stores the handler's value by a fastapi-cache2 coder in
-    place of the response's bytes.
+    when None); `namespace` begins the key, and may name parameters of the function, as
+    in "products:{product_id}"; `key_builder` makes the key, by default one for each
+    principal; `coder` stores the handler's value by a fastapi-cache2 coder in place of
+    the response's bytes.
 
     Two requests share an answer only if they agree on all that it was made from: the
     parameters, who asks where the handler is told, and, where anybody takes the raw
@@ -41,7 +42,8 @@ def cached(
     more of them, as for what a middleware puts into a context variable, or fewer.
 
     With CACHE_ENABLED=false the function itself is returned. Raises ValueError for an
-    `expire` below one second, and for a namespace that is no text.
+    `expire` below one second, and for a namespace that is no text or names what is no
+    parameter.
     """
     if expire is not None and expire < 1:
         raise ValueError(f"expire={expire}: an entry lives for at least one second")

@@ -5,6 +5,10 @@ can be invalidated. What a key does not name is told apart all the same: the oth
 parameters, and what else the answer depends on. So a builder decides what is
 invalidated together, and whether users share an answer.
 
+What changes with one thing of yours needs no builder of its own: name the thing in the
+namespace, as in `@cached(namespace="products:{product_id}")`, and have it shared by
+`shared_key_builder` where all who may ask get the same.
+
 A builder is called as fastapi-cache2 calls it: with the function and the namespace,
 and with `request`, `response`, `args` and `kwargs` by name.
 """
@@ -109,6 +113,12 @@ def user_scoped_key_builder(call: _Call) -> str:
     Where the route has a parameter `user_id`, that is the user.
     """
     return call.key(call.user_id(), call.name)
+
+
+@_builder("everybody")
+def shared_key_builder(call: _Call) -> str:
+    """Key of what is the same for all who may ask: {namespace}:{func_name}."""
+    return call.key(call.name)
 
 
 @_builder("everybody")

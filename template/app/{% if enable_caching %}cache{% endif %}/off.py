@@ -56,4 +56,4 @@ invalidate_api_keys_cache = invalidate_namespace = _nothing_async
 invalidate_user_cache = invalidate_users_list_cache = _nothing_async
 api_key_single_key_builder = api_keys_list_key_builder = _no_key
 identity_of = paginated_key_builder = _no_key
-user_scoped_key_builder = users_list_key_builder = _no_key
+shared_key_builder = user_scoped_key_builder = users_list_key_builder = _no_key

@@ -37,6 +37,7 @@ __all__ = [
     "paginated_key_builder",
     "provider",
     "segment",
+    "shared_key_builder",
     "touches",
     "user_scoped_key_builder",
     "users_list_key_builder",
@@ -74,6 +75,7 @@ def user_scoped_key_builder(*args: Any, **kwargs: Any) -> str:
 
 
 paginated_key_builder = user_scoped_key_builder
+shared_key_builder = user_scoped_key_builder
 users_list_key_builder = user_scoped_key_builder
 api_keys_list_key_builder = user_scoped_key_builder
 api_key_single_key_builder = user_scoped_key_builder

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 
-from app.cache import cached, segment
+from app.cache import cached, invalidate_namespace, segment, shared_key_builder
 from app.config import Settings
 from app.main import create_app
 from app.managers.auth import CurrentUser
@@ -49,7 +49,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
         return f"{shelf} {number} {size} {colour} of {user.email}"
 
     @mounted.get("/{number}")
-    @cached(namespace="like-yours")
+    @cached(namespace="like-yours:{number}", key_builder=shared_key_builder)
     async def show_to_all(number: int) -> int:
         return number
 
@@ -78,6 +78,18 @@ async def test_parameters_of_any_name_and_kind_are_filled(
     for url in urls:
         answers = [await client.get(url, headers=user.headers) for _ in range(2)]
         assert [outcome(answer) for answer in answers] == ["MISS", "HIT"], url
+
+
+async def test_what_is_about_one_thing_is_dropped_alone_and_for_everybody(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    one, other = (MOUNTED.format(number=number) for number in (7, 77))
+    for url in (one, other):
+        await client.get(url)
+        assert outcome(await client.get(url, headers=user.headers)) == "HIT", url
+    await invalidate_namespace("like-yours:7")
+    assert outcome(await client.get(one, headers=user.headers)) == "MISS"
+    assert outcome(await client.get(other, headers=user.headers)) == "HIT"
 
 
 async def test_nobody_is_given_what_he_would_not_get_without_a_cache(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from app.cache.engine.entry import owner_of
+from app.cache.engine.entry import may_overlap, owner_of
 from app.cache.engine.rules import all_tables, rules
 from app.cache.setup import opened_caches
 from app.commands.cache.caller import cached_routes, quiet_app
@@ -29,7 +29,7 @@ async def dropped(settings: Settings, namespace: str) -> str:
 def warning(settings: Settings, namespace: str) -> str:
     """Return what is to be said of a name that no route has; mostly nothing."""
     known = set(_known(settings))
-    if any(_overlap(each, namespace) for each in known):
+    if any(may_overlap(each, namespace) for each in known):
         return ""
     nearest = get_close_matches(namespace, known, 1, cutoff=0.4)
     meant = f"did you mean {nearest[0]}?" if nearest else "see: api-admin routes"
@@ -41,11 +41,5 @@ def _known(settings: Settings) -> Iterator[str]:
     for _, _, policy in cached_routes(quiet_app(settings)):
         yield policy.namespace or policy.name
     for rule in (rule for of_model in rules.values() for rule in of_model):
-        yield rule.template.partition("{")[0].rstrip(":")
+        yield rule.template
     yield from all_tables()
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Tell whether one namespace is in the other."""
-    pairs = zip(one.split(":"), other.split(":"), strict=False)
-    return all(mine == yours for mine, yours in pairs)

@@ -18,6 +18,7 @@ import json
 import secrets
 from functools import lru_cache
 from hashlib import blake2b
+from string import Formatter
 from typing import NamedTuple
 
 ROOT = ""
@@ -37,6 +38,25 @@ def new_version() -> str:
 def segment(value: object) -> str:
     """Return a value as one segment of a key, whatever characters it has."""
     return str(value).replace("%", "%25").replace(":", "%3A")
+
+
+def names_in(namespace: str) -> set[str]:
+    """Return the names in the braces of a namespace, in each of which a segment goes.
+
+    Raises ValueError for braces that hold anything else.
+    """
+    found = set()
+    for _, name, form, conversion in Formatter().parse(namespace):
+        if name is not None and (form or conversion or not name.isidentifier()):
+            raise ValueError(f"{namespace!r}: braces hold a name, and nothing else")
+        found.add(name or "")
+    return found - {""}
+
+
+def may_overlap(one: str, other: str) -> bool:
+    """Tell whether a namespace may be in another; a name in braces may be any text."""
+    pairs = zip(one.split(":"), other.split(":"), strict=False)
+    return all(a == b or "{" in a or "{" in b for a, b in pairs)
 
 
 @lru_cache(maxsize=4096)

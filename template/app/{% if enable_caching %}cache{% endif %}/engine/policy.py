@@ -4,12 +4,14 @@ import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, Protocol
 from weakref import WeakSet
 
 from fastapi import Request, Response
 
 from app.cache.engine.cache import TablesRead
+from app.cache.engine.entry import names_in, segment
 
 log = logging.getLogger("app.cache")
 
@@ -54,6 +56,19 @@ class CachePolicy:
     wrapper: Function | None = None
     reasons: set[str] = field(default_factory=set)  # why something was not cached
     tables: TablesRead = field(default_factory=TablesRead)
+    named: set[str] = field(init=False)  # the parameters that the namespace names
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a namespace that names what is no parameter."""
+        self.named = names_in(self.namespace)
+        known = inspect.signature(self.function).parameters if self.named else {}
+        for name in self.named - known.keys():
+            nearest = get_close_matches(name, known, 1, cutoff=0.0)
+            meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(
+                f"@cached(namespace={self.namespace!r}): {self.name} has no parameter "
+                f"{name!r}{meant}"
+            )
 
     @property
     def name(self) -> str:
@@ -82,11 +97,12 @@ class CachePolicy:
         kwargs: Mapping[str, Any],
     ) -> str:
         """Return the key of a call."""
+        filled = {name: segment(kwargs[name]) for name in self.named}
         tools = Request | Response  # fastapi-cache2 leaves them out, too
         kwargs = {n: v for n, v in kwargs.items() if not isinstance(v, tools)}
         key: object = self.key_builder(
             self.function,
-            self.namespace,
+            self.namespace.format(**filled),
             request=request,
             response=None,
             args=args,

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 
-from app.cache.engine.entry import owner_of, segment, table_namespace
+from app.cache.engine.entry import names_in, owner_of, segment, table_namespace
 
 Row = Mapping[str, Any]  # of what is known of a row, by column
 
@@ -38,7 +38,7 @@ def add_rule(
 ) -> None:
     """Add a rule. Raises ValueError for an attribute that the model does not have."""
     known = set(inspect(model).columns.keys())
-    fields = {name for _, name, _, _ in Formatter().parse(template) if name}
+    fields = names_in(template)
     if unknown := sorted((fields | set(unless_only)) - known):
         raise ValueError(f"{model.__name__} has no column {', '.join(unknown)}")
     rule = Rule(template, frozenset(fields), frozenset(unless_only))

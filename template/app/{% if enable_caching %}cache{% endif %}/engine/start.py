@@ -10,7 +10,7 @@ import fastapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route
 
-from app.cache.engine.entry import ConfigurationError
+from app.cache.engine.entry import ConfigurationError, may_overlap
 from app.cache.engine.policy import (
     CachePolicy,
     built_in,
@@ -88,18 +88,17 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
 
 def check_rules() -> None:
     """Raise ConfigurationError for a rule whose namespace nothing cached can have."""
-    known = {policy.namespace.split(":")[0] for policy in policies}
+    known = {policy.namespace for policy in policies}
     if not known or "" in known:
         return  # nothing is cached, or a key builder may write anything
     for model, of_model in rules.items():
         for rule in of_model:
-            first = rule.template.split(":")[0]
-            if "{" in first or first in known:
+            if any(may_overlap(rule.template, namespace) for namespace in known):
                 continue
-            (nearest,) = get_close_matches(first, known, 1, cutoff=0.0)
+            (nearest,) = get_close_matches(rule.template, known, 1, cutoff=0.0)
             raise ConfigurationError(
                 f"touches({model.__name__}, {rule.template!r}) drops nothing: no "
-                f"@cached has the namespace {first!r}. Did you mean {nearest!r}?"
+                f"@cached has such a namespace. The nearest is {nearest!r}."
             )
 
 
