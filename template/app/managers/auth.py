@@ -3,7 +3,12 @@
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import (
+    APIKeyHeader,
+    HTTPAuthorizationCredentials,
+    HTTPBearer,
+    SecurityScopes,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from app.cache import authenticator
@@ -55,29 +60,62 @@ KeyHeader = Annotated[
 ]
 
 
+NO_MORE = SecurityScopes()
+NO_SCOPE = (
+    "No API key may do this, because an AuthManager of the route names no scope. Name"
+    ' one, as in AuthManager("profile:read"), or let every key in:'
+    " AuthManager(any_key=True)."
+)
+
+
 class AuthManager:
     """A dependency: the user who makes the request, if allowed to.
 
     Without a valid token or API key the answer is 401; for a banned user, without the
-    scopes or, with `admin`, without that role it is 403. `request.state.principal`
-    holds the `Principal` then.
+    scopes or, with `admin`, without that role it is 403. So it is for every API key
+    where no scope is named, unless `any_key` says that they all may.
+    `request.state.principal` holds the `Principal` then.
     """
 
-    def __init__(self, *scopes: str, admin: bool = False) -> None:
+    # Of a subclass that does not call `__init__`: no key may.
+    scopes: tuple[str, ...] = ()
+    admin = False
+    any_key = False
+
+    def __init__(
+        self, *scopes: str, admin: bool = False, any_key: bool = False
+    ) -> None:
         unknown = set(scopes).difference(ALL_SCOPES)
         if unknown:
-            raise ValueError(f"no such scope: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"no such scope: {', '.join(sorted(unknown))}; add it to Scope in"
+                " app/managers/scopes.py"
+            )
+        if scopes and any_key:
+            raise ValueError("any_key=True is for a route that names no scope")
         self.scopes = scopes
         self.admin = admin
+        self.any_key = any_key
 
     @authenticator  # so the cache keeps users apart, and asks here on every hit
     async def __call__(
-        self, request: Request, bearer: Bearer, api_key: KeyHeader
+        self,
+        request: Request,
+        bearer: Bearer,
+        api_key: KeyHeader,
+        more: SecurityScopes = NO_MORE,
     ) -> User:
         principal = await _authenticate(request, bearer, api_key)
         if principal.banned:
             raise Forbidden("This user is banned.", code="banned")
         self.authorize(principal, request)
+        require_scopes(principal, *more.scopes)
+        if principal.key_id is not None:
+            # Here, too, because the `authorize` of a subclass may forget it.
+            scopes = self.scopes_for(principal, request)
+            require_scopes(principal, *scopes)
+            if not (scopes or more.scopes or self.any_key):
+                raise Forbidden(NO_SCOPE, code="no_scope")
         request.state.principal = principal
         return principal.as_user()
 
@@ -91,6 +129,17 @@ class AuthManager:
             raise Forbidden("Only an admin may do this.", code="admin_only")
         require_scopes(principal, *self.scopes)
 
+    def scopes_for(
+        self,
+        principal: Principal,
+        request: Request,  # for subclasses that look at the path
+    ) -> tuple[str, ...]:
+        """The scopes without which no API key gets further, whatever `authorize` says.
+
+        For a subclass that asks for others than those that it was made with.
+        """
+        return self.scopes
+
 
 class SelfOrAdmin(AuthManager):
     """Lets users at their own, by the path's `user_id`, and admins at all."""
@@ -102,12 +151,18 @@ class SelfOrAdmin(AuthManager):
         super().__init__("users:write", admin=True)
 
     def authorize(self, principal: Principal, request: Request) -> None:
-        if self._is_self(principal, request):
-            if self.own_scope in principal.scopes:
-                return
-            if principal.role is not Role.admin:
-                require_scopes(principal, self.own_scope)  # names what is missing
-        super().authorize(principal, request)
+        if self.scopes_for(principal, request) == (self.own_scope,):
+            require_scopes(principal, self.own_scope)
+        else:
+            super().authorize(principal, request)
+
+    def scopes_for(self, principal: Principal, request: Request) -> tuple[str, ...]:
+        """The own scope at one's own, unless an admin gets in as an admin only."""
+        if self._is_self(principal, request) and (
+            self.own_scope in principal.scopes or principal.role is not Role.admin
+        ):
+            return (self.own_scope,)
+        return self.scopes
 
     def _is_self(self, principal: Principal, request: Request) -> bool:
         try:
@@ -166,5 +221,6 @@ def _principal(request: Request) -> Principal:
     return principal
 
 
+# No API key may, as it names no scope.
 CurrentUser = Annotated[User, Depends(AuthManager())]
 CurrentPrincipal = Annotated[Principal, Depends(_principal)]

@@ -1,10 +1,16 @@
-"""Scopes: what a credential may be used for."""
+"""Scopes: what a credential may be used for.
+
+To add one, write it at the end of `Scope`, and nowhere else; also in `ADMIN_SCOPES` if
+only admins may have it. Sessions have it at once. API keys have it when they are given
+it; one whose creator names no scopes has all that end in `:read`.
+"""
 
 from collections.abc import Iterable
 from typing import Literal, get_args
 
 from app.models.user import Role
 
+# Yours go at the end: what an update adds comes before "users:write".
 Scope = Literal[
     "profile:read",
     "profile:write",

@@ -3,7 +3,7 @@ from fastapi import APIRouter, status
 from app.errors import Conflict, Forbidden, NotAuthenticated
 from app.managers.auth import CurrentPrincipal
 from app.openapi import problems
-from app.resources.dependencies import ANY_USER, AuthSessions, Users
+from app.resources.dependencies import ANY_USER, ANYONE, AuthSessions, Users
 from app.schemas.auth import Login, Message, Refresh, Registration, TokenPair
 
 router = APIRouter(tags=["auth"])
@@ -14,6 +14,7 @@ router = APIRouter(tags=["auth"])
     summary="Register",
     status_code=status.HTTP_201_CREATED,
     responses=problems(Conflict),
+    dependencies=[ANYONE],
 )
 async def register(
     data: Registration, users: Users, sessions: AuthSessions
@@ -27,6 +28,7 @@ async def register(
     "/login/",
     summary="Log in",
     responses=problems(NotAuthenticated, Forbidden),
+    dependencies=[ANYONE],
 )
 async def login(data: Login, sessions: AuthSessions) -> TokenPair:
     """Open a session and give its tokens."""
@@ -37,6 +39,7 @@ async def login(data: Login, sessions: AuthSessions) -> TokenPair:
     "/refresh/",
     summary="Get the next tokens",
     responses=problems(NotAuthenticated),
+    dependencies=[ANYONE],
 )
 async def refresh(data: Refresh, sessions: AuthSessions) -> TokenPair:
     """Trade a refresh token, once, for new tokens; a second use ends the session."""

@@ -34,6 +34,12 @@ Users = Annotated[UserManager, Depends(_users)]
 ApiKeys = Annotated[ApiKeyManager, Depends(_api_keys)]
 AuthSessions = Annotated[AuthSessionManager, Depends(_auth_sessions)]
 
+
+@provider  # as it decides nothing
+async def _anyone() -> None:
+    """Check nothing: the route says that it is open."""
+
+
 # Who may call a route, for its signature where it uses the user.
 ProfileReader = Annotated[User, Depends(AuthManager("profile:read"))]
 KeysReader = Annotated[User, Depends(AuthManager("keys:read"))]
@@ -42,7 +48,8 @@ UsersWriter = Annotated[User, Depends(AuthManager("users:write", admin=True))]
 OwnerOrAdmin = Annotated[User, Depends(SelfOrAdmin())]
 
 # The same for its decorator's `dependencies`.
-ANY_USER = Depends(AuthManager())
+ANYONE = Depends(_anyone)
+ANY_USER = Depends(AuthManager())  # but no API key, because no scope is named
 KEYS_WRITER = Depends(AuthManager("keys:write"))
 USERS_READER = Depends(AuthManager("users:read", admin=True))
 USERS_WRITER = Depends(AuthManager("users:write", admin=True))

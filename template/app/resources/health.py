@@ -5,9 +5,10 @@ from app.cache import cache_health
 from app.database import Database
 from app.errors import reason
 from app.logs import DATABASE
+from app.resources.dependencies import ANYONE
 from app.schemas.health import Live, PartHealth, Readiness
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[ANYONE])
 
 # Seconds that a part has to answer in.
 PATIENCE = 2.0

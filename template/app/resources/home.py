@@ -1,8 +1,9 @@
 from fastapi import APIRouter, Request
 
+from app.resources.dependencies import ANYONE
 from app.schemas.home import Home
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[ANYONE])
 
 
 @router.get("/", summary="What this is")

@@ -5,8 +5,10 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from app.managers.scopes import Scope
+from app.managers.scopes import ALL_SCOPES, Scope
 from app.schemas.fields import Expiry, Name
+
+MAX_SCOPES = max(20, len(ALL_SCOPES))
 
 EXAMPLE: JsonDict = {
     "id": 1,
@@ -68,7 +70,7 @@ class ApiKeyCreate(BaseModel):
     scopes: list[Scope] | None = Field(
         default=None,
         min_length=1,
-        max_length=20,
+        max_length=MAX_SCOPES,
         description="Without: all that the user may read",
     )
     expires_at: Expiry | None = Field(
@@ -93,7 +95,7 @@ class ApiKeyUpdate(BaseModel):
     name: Name = Field(default="", json_schema_extra=_optional)
     active: bool = Field(default=True, json_schema_extra=_optional)
     scopes: list[Scope] = Field(
-        default=[], min_length=1, max_length=20, json_schema_extra=_optional
+        default=[], min_length=1, max_length=MAX_SCOPES, json_schema_extra=_optional
     )
     expires_at: Expiry | None = Field(
         default=None,
