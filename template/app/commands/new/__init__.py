@@ -32,7 +32,7 @@ After the type, [bold]?[/bold] makes a field optional, and [bold]![/bold] unique
   api-admin new person --plural people born:date --dry-run"""
 )
 def new(
-    name: Annotated[str, typer.Argument(help="What one of them is called: product.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What one of them is called.")],
     fields: Annotated[
         list[str] | None,
         typer.Argument(metavar="[FIELD:TYPE]...", help="Default: name:str."),
@@ -51,9 +51,9 @@ def new(
     """Add a table: model, schemas, manager, cached routes, migration and tests.
 
     There will be a list, with pages, filters and an order, and routes that show,
-    create, change and delete one. Who reads needs the scope products:read, who writes
-    products:write. All of it is code of yours, to be changed as you like: no update of
-    the template touches it. It is made from app/commands/new/templates.
+    create, change and delete one. Reading needs the scope products:read, writing
+    products:write. All of it becomes your code, which no update of the template
+    touches: change it as you like. The templates are in app/commands/new/templates.
     """
     table = make_table(name, plural, parse_fields(fields or []), admin=admin)
 
