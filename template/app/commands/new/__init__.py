@@ -32,10 +32,12 @@ After the type, [bold]?[/bold] makes a field optional, and [bold]![/bold] unique
   api-admin new person --plural people born:date --dry-run"""
 )
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What one of them is called.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What one of them is called.")
+    ],
     fields: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FIELD:TYPE]...", help="Default: name:str."),
+        typer.Argument(metavar="FIELD:TYPE", help="Default: name:str."),
     ] = None,
     plural: Annotated[
         str | None,
