@@ -83,10 +83,12 @@ def write(files: Mapping[str, str]) -> None:
             there = PROJECT / path
             before[there] = there.read_bytes() if there.exists() else None
             there.write_text(text, "utf-8")
-    except BaseException:
+    except BaseException as error:
         for there, content in before.items():
             if content is None:
                 there.unlink(missing_ok=True)
             else:
                 there.write_bytes(content)
+        if isinstance(error, OSError):
+            raise Refused(f"Nothing is written: {error}") from error
         raise
