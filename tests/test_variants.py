@@ -192,6 +192,26 @@ def test_service_needs_nothing_of_the_development_group(
     )
 
 
+def test_new_tables_pass_all_checks(
+    service: Project, database: dict[str, str], mypy_cache: Path
+) -> None:
+    """The last test: the service has the tables from here on."""
+    product = ("new", "product", "name:str", "price:decimal", "stock:int")
+    before = service.files()
+    patch = service.run("api-admin", *product, "--dry-run")
+    assert "+++ b/app/models/product.py" in patch
+    assert service.files() == before
+    service.run("api-admin", *product)
+    service.run("api-admin", "new", "order_item", "--admin", "sku:str!", "note:text?")
+    service.run("ruff", "check")
+    service.run("ruff", "format", "--check")
+    service.run("mypy", "--cache-dir", mypy_cache)
+    service.run("api-admin", "db", "upgrade", **database)
+    service.run("api-admin", "db", "check", **database)
+    tests = [f"tests/resources/test_{name}.py" for name in ("product", "order_item")]
+    service.run(*OWN_TESTS, *tests, "tests/test_openapi.py")
+
+
 @contextmanager
 def redis(service: Project, row: Row, folder: Path) -> Iterator[dict[str, str]]:
     """A Redis-compatible server from the project's wheel, where the variant has one."""

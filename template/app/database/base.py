@@ -1,6 +1,7 @@
 """What all tables share."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData
 from sqlalchemy.orm import DeclarativeBase
@@ -50,6 +51,36 @@ class UTCDateTime(TypeDecorator[datetime]):
             return None
         # SQLite forgets the zone.
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Hundredths(TypeDecorator[Decimal]):
+    """A decimal with two places, such as a price, stored as a whole number of cents.
+
+    SQLite has no exact decimals. Comparing, sorting and adding in SQL work as usual;
+    multiplying two of them needs the factor of 100.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: Decimal | None,
+        dialect: Dialect,
+    ) -> int | None:
+        if value is None:
+            return None
+        hundredths = value.scaleb(2)
+        if hundredths != hundredths.to_integral_value():
+            raise ValueError(f"{value!r} has more than two places")
+        return int(hundredths)
+
+    def process_result_value(
+        self,
+        value: int | None,
+        dialect: Dialect,
+    ) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-2)
 
 
 def utc_now() -> datetime:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Path
@@ -26,12 +27,21 @@ def _lower(email: str) -> str:
 
 def _in_utc(moment: datetime) -> datetime:
     try:
-        moment = moment.astimezone(UTC)
+        return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("The time is out of range.") from None
+
+
+def _to_come(moment: datetime) -> datetime:
     if moment <= datetime.now(UTC):
         raise ValueError("The time is in the past.")
     return moment
+
+
+def _storable_lines(text: str) -> str:
+    """Like `_storable`, but a text may have lines and tabs."""
+    _storable(text.translate(dict.fromkeys(map(ord, "\n\r\t"))))
+    return text
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -48,8 +58,17 @@ NewPassword = Annotated[
 Password = Annotated[
     str, StringConstraints(min_length=1, max_length=128), AfterValidator(_storable)
 ]
-Expiry = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A moment to come. It has to name its offset: a naive time is nobody's time."""
+LongText = Annotated[
+    str, StringConstraints(max_length=10_000), AfterValidator(_storable_lines)
+]
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""What an INTEGER column of PostgreSQL can hold."""
+Amount = Annotated[Decimal, Field(max_digits=17, decimal_places=2)]
+"""What a column of `Hundredths` can hold."""
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A point in time. It has to name its offset: a naive time is nobody's time."""
+Expiry = Annotated[Moment, AfterValidator(_to_come)]
+"""A moment to come."""
 
 UserId = Annotated[int, Path(ge=1, le=MAX_ID, description="The user's id")]
 KeyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The API key's id")]
