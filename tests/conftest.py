@@ -14,7 +14,10 @@ from harness import Template, take_snapshot
 collect_ignore = ["engine", "oracle", "owner"]
 
 # The modules whose tests share what is costly to make.
-SHARING = ("tests/faults/test_faults.py", "tests/test_after_update.py")
+SHARING = (
+    *("tests/faults/test_faults.py", "tests/test_after_update.py"),
+    *("tests/test_update_command.py", "tests/test_weekly.py"),
+)
 # Those of which the tests of one variant do.
 EACH_VARIANT = (
     *("tests/test_engine.py", "tests/test_oracle.py"),

@@ -118,13 +118,9 @@ def test_workflows_are_valid_and_complete(template: Template) -> None:
             assert re.fullmatch(r"(actions|astral-sh)/[a-z-]+@v\d+", action), action
     text = "\n".join(texts)
     for command in (
-        "ruff check",
-        "ruff format --check",
-        "mypy",
-        "pytest",
         "api-admin db upgrade",
-        "api-admin db check",
-        "'copier>=9.19,<10' check-update",
+        "api-admin check",
+        "uvx 'copier>=9.19,<10'",
     ):
         assert command in text
     bash = shutil.which("bash")

@@ -1,5 +1,6 @@
 """Each cache with each database: installed, checked, migrated, tested and served."""
 
+import json
 import re
 import socket
 import subprocess
@@ -77,14 +78,11 @@ def database(row: Row) -> dict[str, str]:
     return {"DATABASE_URL": f"postgresql+asyncpg://{server}/app"}
 
 
-def test_linter_and_formatter_of_the_project_agree(service: Project) -> None:
-    service.run("ruff", "check")
-    service.run("ruff", "format", "--check")
-
-
-def test_types_are_strict(service: Project, mypy_cache: Path) -> None:
+def test_format_linter_and_strict_types_agree(
+    service: Project, mypy_cache: Path
+) -> None:
     assert "strict = true" in service.text("pyproject.toml")
-    service.run("mypy", "--cache-dir", mypy_cache)
+    service.run("api-admin", "lint", MYPY_CACHE_DIR=str(mypy_cache))
 
 
 def test_lock_file_is_stable(service: Project) -> None:
@@ -102,18 +100,52 @@ def test_migrations_go_up_and_down_and_match_the_models(
     assert "up to date" in service.run("api-admin", "db", "current", **database)
 
 
-def test_own_tests_pass(service: Project) -> None:
-    """All on SQLite; on PostgreSQL those that ask the database for something."""
-    command = OWN_TESTS
+def test_own_tests_pass(
+    service: Project, mypy_cache: Path, database: dict[str, str]
+) -> None:
+    """On SQLite all that CI checks; on PostgreSQL what asks the database something."""
     if service.answers["database"] == "postgresql":
         others = [f"--ignore=tests/{name}" for name in SAME_ON_ANY_DATABASE]
-        command = [*command, *others]
-    service.run(*command)
+        service.run(*OWN_TESTS, *others)
+        return
+    environment = database | {
+        "ENV_FILE": ".env.example",
+        "SECRET_KEY": "only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s",
+        "MYPY_CACHE_DIR": str(mypy_cache),
+        "PYTEST_ADDOPTS": " ".join(OWN_TESTS[1:]),
+    }
+    service.run("api-admin", "db", "upgrade", **environment)
+    printed = service.run("api-admin", "check", **environment)
+    shown = re.findall(r"^\$ (.+)$", printed, re.M)
+    assert shown[:3] == ["ruff format --check", "ruff check", "mypy"]
+    assert shown[3:] == ["api-admin db check", "api-admin env check", "pytest"]
 
 
 @pytest.mark.nightly
 def test_all_own_tests_pass(service: Project) -> None:
     service.run(*OWN_TESTS)
+
+
+def test_commands_that_its_pages_name_exist(service: Project) -> None:
+    """With the options that are named; all are asked for help in one process."""
+    named = {
+        (words.strip(), option)
+        for page in ("AGENTS.md", "README.md")
+        for words, line in re.findall(
+            r"api-admin((?: [a-z][a-z-]+)*)(.*)", service.text(page)
+        )
+        for option in [*re.findall(r" (--[a-z-]+)", line.partition("#")[0]), ""]
+    }
+    assert ("test", "") in named
+    assert ("update", "--continue") in named
+    program = (
+        "import json, sys; from typer.testing import CliRunner;"
+        "from app.commands import app\n"
+        "for words, option in json.loads(sys.argv[1]):\n"
+        "    done = CliRunner().invoke(app, [*words.split(), '--help'])\n"
+        "    assert done.exit_code == 0 and option in done.output, (words, option)"
+    )
+    service.run("python", "-c", program, json.dumps(sorted(named)), COLUMNS="200")
 
 
 def test_env_has_every_setting_and_no_other(service: Project) -> None:
@@ -161,7 +193,7 @@ def test_switch_of_a_part_that_is_not_there_stops_the_start(
         assert done.returncode == 1, done.stdout + done.stderr
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"Error: {switch} belongs to a part")
-        assert "copier update -d enable_caching=true" in line
+        assert "api-admin update -d enable_caching=true" in line
 
 
 def test_served_process_does_what_it_should(

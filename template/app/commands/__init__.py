@@ -16,6 +16,7 @@ from pkgutil import iter_modules
 
 import typer
 
+from app.commands.console import hint
 from app.commands.refusals import RefusingGroup
 
 app = typer.Typer(
@@ -36,7 +37,12 @@ app = typer.Typer(
 def discover(parent: typer.Typer) -> None:
     """Add the commands of all modules of this package to `parent`."""
     for module in iter_modules(__path__):
-        commands = getattr(import_module(f"{__name__}.{module.name}"), "app", None)
+        try:
+            commands = getattr(import_module(f"{__name__}.{module.name}"), "app", None)
+        except SyntaxError as error:
+            # A conflict of an update, say, which `api-admin update --continue` names.
+            hint(f"{error.filename}, line {error.lineno}, is no Python: left out")
+            continue
         if isinstance(commands, typer.Typer):
             parent.add_typer(commands)
 

@@ -18,6 +18,8 @@ from app.commands.refusals import Refused
 from app.commands.running import in_session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.config import Settings
@@ -41,12 +43,20 @@ Target = Annotated[
 
 
 @app.command()
-def upgrade(revision: Target = "head") -> None:
+def upgrade(
+    revision: Target = "head",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only name the migrations that would run.")
+    ] = False,
+) -> None:
     """Bring the tables to the newest (or the given) revision."""
     from app.database import migrate
 
     with _database() as settings:
         before = migrate.current(settings)
+        if dry_run:
+            _announce(before, migrate.pending(settings, revision))
+            return
         migrate.upgrade(settings, revision)
         _report(before, migrate.current(settings))
 
@@ -232,6 +242,15 @@ def _database(*, quiet: bool = False, known: bool = True) -> Iterator[Settings]:
         if known:
             require_known(migrate.current(settings))
         yield settings
+
+
+def _announce(before: tuple[str, ...], files: list[Path]) -> None:
+    if not files:
+        say(f"Nothing to do: the revision is {_name(before)}")
+        return
+    say(f"Would run {len(files)} migration{'s' * (len(files) > 1)}:")
+    for file in files:
+        say(f"- {file.name}")
 
 
 def _report(before: tuple[str, ...], after: tuple[str, ...]) -> None:

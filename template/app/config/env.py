@@ -91,7 +91,7 @@ def _problem(name: str, value: str | None, leftovers: bool) -> str | None:
             return (
                 f"{name} belongs to a part that this service was rendered without;"
                 " remove it, or add the part with:"
-                f" copier update {answers} --vcs-ref=:current:"
+                f" api-admin update {answers}"
             )
     if meant:
         return f"{name} is no setting: did you mean {meant}?"

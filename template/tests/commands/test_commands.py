@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -11,6 +12,14 @@ from typer.testing import CliRunner
 from app import commands
 from app.commands.console import printable
 from tests.commands.conftest import Run
+
+WHOLE = """
+import typer
+
+app = typer.Typer()
+app.command("backup")(lambda: print("stored"))
+app.command("restore")(lambda: print("back"))
+"""
 
 GROUPS = ["db", "env", "keys", "user"]
 
@@ -58,6 +67,22 @@ def test_a_module_with_an_app_becomes_commands(
 
     assert output("invoices", "send") == "sent\n"
     assert output("backup") == "stored\n"
+
+
+def test_a_module_with_a_conflict_takes_only_its_own_commands_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So `api-admin update --continue` is there to finish an update."""
+    for name, text in (("broken", "<<<<<<< yours\n"), ("whole", WHOLE)):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
+    parent = typer.Typer()
+    commands.discover(parent)
+
+    assert CliRunner().invoke(parent, ["backup"]).stdout == "stored\n"
+    assert "broken.py, line 1, is no Python: left out" in capsys.readouterr().err
+    for name in ("broken", "whole"):
+        sys.modules.pop(f"app.commands.{name}", None)
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.database import revisions
 from tests.commands.conftest import Run, refusal
 from tests.environment import settings_from
-from tests.migrations import HEAD, add_table
+from tests.migrations import HEAD, add_revision, add_table
 
 
 def test_goes_back_and_forth(run: Run) -> None:
@@ -63,6 +63,28 @@ def test_two_newest_migrations_are_joined(run: Run, migrations: Path) -> None:
     assert again == f"Nothing to merge: the newest migration is {head}\n"
     upgraded = run("db", "upgrade").stdout
     assert upgraded == f"From revision {HEAD} to {head}\n"
+
+
+def test_a_dry_run_names_the_migrations_and_runs_none(
+    run: Run, migrations: Path
+) -> None:
+    assert run("db", "upgrade", "--dry-run").stdout == (
+        f"Nothing to do: the revision is {HEAD}\n"
+    )
+    add_table(migrations, "books")
+    add_revision(migrations, "pass", "later", after="books")
+
+    for _ in range(2):
+        assert run("db", "upgrade", "--dry-run").stdout == (
+            "Would run 2 migrations:\n- books.py\n- later.py\n"
+        )
+    assert run("db", "upgrade", "books", "--dry-run").stdout == (
+        "Would run 1 migration:\n- books.py\n"
+    )
+    add_table(migrations, "theirs")
+    result = run("db", "upgrade", "--dry-run")
+    assert result.exit_code == 1
+    assert "join them with: api-admin db merge" in result.stderr
 
 
 def test_two_newest_migrations_stop_other_commands(run: Run, migrations: Path) -> None:

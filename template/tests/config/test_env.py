@@ -43,7 +43,7 @@ class TestPartsThatAreNotThere:
     def test_are_named_with_the_command_that_adds_them(self, name: str) -> None:
         (line,) = name_problems({name: "true"}, {})
         assert line.startswith(f"{name} belongs to a part")
-        assert line.endswith("copier update -d mail=true --vcs-ref=:current:")
+        assert line.endswith("add the part with: api-admin update -d mail=true")
 
     def test_cannot_be_turned_on_in_the_environment(self) -> None:
         (line,) = name_problems({}, {"MAIL_ENABLED": "true"})
