@@ -51,5 +51,7 @@ def _edited(text: str, diff: str) -> str:
     lines = diff.splitlines(keepends=True)
     old = "".join(line[1:] for line in lines if line[0] in " -")
     new = "".join(line[1:] for line in lines if line[0] in " +")
-    assert text.count(old) == 1, f"these lines are there {text.count(old)} times:\n{old}"
+    assert text.count(old) == 1, (
+        f"these lines are there {text.count(old)} times:\n{old}"
+    )
     return text.replace(old, new)

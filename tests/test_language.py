@@ -75,7 +75,7 @@ def test_nothing_is_misspelled() -> None:
 @pytest.fixture(scope="module")
 def linter() -> Linter:
     linter = Linter()
-    rules = linter.get_default_lint_config()
+    rules: dict[str, bool | None] = {**linter.get_default_lint_config()}
     linter.set_lint_config(rules | dict.fromkeys(NOT_ASKED, False))
     return linter
 
