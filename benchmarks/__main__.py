@@ -131,8 +131,6 @@ def _results(bench: Bench, parts: list[str], seconds: float) -> str:
         lines += [f"| {' | '.join(goal.row())} |" for goal in bench.goals]
     for table in bench.tables:
         lines += ["", table.markdown()]
-    for name in bench.plots:
-        lines += ["", f"![{name}](benchmarks/{name}.svg)"]
     lines += ["", _versions(bench).markdown()]
     return "\n".join(lines)
 

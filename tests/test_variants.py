@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import (
+    ROOT,
     VARIANTS,
     Project,
     Template,
@@ -20,6 +21,7 @@ from harness import (
     clean_environment,
     row_id,
 )
+from pages import blocks
 from serving import free_port, serving, walk
 
 Row = dict[str, Any]
@@ -38,6 +40,9 @@ BY_COST = sorted(VARIANTS, key=lambda row: COSTLY.index(row["cache"]))
 
 # In one process each: the tests here are run in several already.
 OWN_TESTS = ["pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+
+# What holds for routes of the owner's own, too.
+ABOUT_ALL_ROUTES = ["tests/test_access.py", "tests/test_openapi.py"]
 
 # What asks the database for no more than whether it is there.
 SAME_ON_ANY_DATABASE = [
@@ -222,6 +227,20 @@ def test_service_needs_nothing_of_the_development_group(
         "    if module.name != 'app.migrations.env':\n"
         "        importlib.import_module(module.name)",
     )
+
+
+def test_first_feature_by_hand_ends_in_green(
+    service: Project, database: dict[str, str], mypy_cache: Path
+) -> None:
+    """Each block of the page is carried out. The service is then what it was."""
+    service.commit()
+    try:
+        for block in blocks(ROOT / "docs" / "first-feature-by-hand.md"):
+            block.carry_out(service, **database, MYPY_CACHE_DIR=str(mypy_cache))
+        service.run(*OWN_TESTS, *ABOUT_ALL_ROUTES)
+    finally:
+        service.run("git", "reset", "--quiet", "--hard")
+        service.run("git", "clean", "--quiet", "--force", "-d")
 
 
 def test_new_tables_pass_all_checks(
