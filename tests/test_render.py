@@ -72,7 +72,8 @@ def test_files_are_tidy(project: Project) -> None:
         assert not text.endswith("\n\n"), f"{name} ends with a blank line"
         assert not text.startswith("\n"), f"{name} starts with a blank line"
         assert not re.search(r"[ \t]\n", text), f"{name} has trailing spaces"
-        if not name.endswith((".py", ".py.mako")):  # ruff format looks after those
+        # Ruff's formatter looks after these.
+        if not name.endswith((".py", ".py.mako", ".py.tmpl")):
             assert "\n\n\n" not in text, f"{name} has doubled blank lines"
 
 
@@ -85,7 +86,7 @@ def test_no_jinja_is_left(project: Project) -> None:
 # A word, the rows that must not have it, and the files that may say it all the same.
 # The settings' check names the parts that were not rendered, to say how to get them.
 NAMES_OTHER_PARTS = re.compile(r"app/config/env\.py|tests/.*test_(env|namespaces)\.py")
-PYTHON = re.compile(r".*\.py")
+PYTHON = re.compile(r".*\.py(\.tmpl)?")
 LEFTOVERS: list[tuple[str, str, set[Any], re.Pattern[str]]] = [
     (r"(?i:redis|valkey)", "cache", {"memory", "none"}, NAMES_OTHER_PARTS),
     (r"fastapi.cache|jinja|\bCACHE_", "cache", {"none"}, NAMES_OTHER_PARTS),

@@ -113,7 +113,8 @@ def work(project: Project) -> None:
     )
     replace(file / ".env", "ACCESS_TOKEN_TTL=900", "ACCESS_TOKEN_TTL=600")
     metadata = file / "pyproject.toml"
-    after(metadata, '    "rich>=', '    "python-multipart>=0.0.20",', '    "segno>=1.6",')
+    added = ('    "python-multipart>=0.0.20",', '    "segno>=1.6",')
+    after(metadata, '    "rich>=', *added)
     replace(metadata, '\nversion = "0.1.0"', '\nversion = "2.3.0"')
     after(file / "README.md", "Sells", "", "It also keeps notes.")
 

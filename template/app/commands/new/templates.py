@@ -81,7 +81,7 @@ def formatted(path: str, text: str) -> str:
     if ruff is None:
         raise Refused("The new files need Ruff for their form: run first: uv sync")
     for command in (["check", "--fix-only", "--select", "F401,I"], ["format"]):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [ruff, *command, "--quiet", "--stdin-filename", path, "-"],
             input=text,
             cwd=PROJECT,
