@@ -42,8 +42,8 @@ def test_what_agents_are_told_of_the_cache_is_offered_by_it(
     project = template.render(cache_backend="memory")
     text = project.text("AGENTS.md")
     offered = project.text("app/cache/__init__.py")
-    for name in ("cached", "segment", "touches", "provider"):
-        assert re.search(rf"`@?{name}\b", text), name
+    for name in ("cached", "shared_key_builder", "touches", "provider"):
+        assert re.search(rf"[`=]@?{name}\b", text), name
         assert f'    "{name}",\n' in offered, name
 
 
