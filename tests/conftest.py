@@ -49,7 +49,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
 LONG = (*EACH_VARIANT, *SHARING, "tests/test_updates.py")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        in_ci = item.get_closest_marker("in_ci")
+        variant = item.name.partition("[")[2]
+        if in_ci and not variant.startswith(in_ci.args):
+            item.add_marker(pytest.mark.nightly)
+
     def place(item: pytest.Item) -> int:
         module = item.nodeid.partition("::")[0]
         return LONG.index(module) if module in LONG else len(LONG)

@@ -229,6 +229,7 @@ def test_service_needs_nothing_of_the_development_group(
     )
 
 
+@pytest.mark.in_ci("sqlite-memory", "postgresql-none")
 def test_first_feature_by_hand_ends_in_green(
     service: Project, database: dict[str, str], mypy_cache: Path
 ) -> None:
@@ -243,6 +244,7 @@ def test_first_feature_by_hand_ends_in_green(
         service.run("git", "clean", "--quiet", "--force", "-d")
 
 
+@pytest.mark.in_ci("sqlite-none", "postgresql-redis")
 def test_new_tables_pass_all_checks(
     service: Project, database: dict[str, str], mypy_cache: Path
 ) -> None:
