@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache import cached, provider
@@ -103,7 +104,7 @@ async def made() -> int:
 class Rule(AuthManager):
     """A rule of the owner's own, beside those of the service."""
 
-    def authorize(self, principal: Principal, request: Request) -> None:
+    def authorize(self, principal: Principal, request: HTTPConnection) -> None:
         note("rule")
         super().authorize(principal, request)
 

@@ -186,7 +186,7 @@ async def uses_function(
 class Rule(AuthManager):
     """A rule of the owner's."""
 
-    def authorize(self, principal: Principal, request: Request) -> None:
+    def authorize(self, principal: Principal, request: HTTPConnection) -> None:
         ran("rule")
         if "ruled out" in on:
             raise Forbidden("Not any more.", code="ruled_out")
@@ -197,7 +197,9 @@ def edit_auth_manager() -> None:
     """What an owner does who writes a rule into `AuthManager` itself."""
     before = AuthManager.authorize
 
-    def authorize(self: AuthManager, principal: Principal, request: Request) -> None:
+    def authorize(
+        self: AuthManager, principal: Principal, request: HTTPConnection
+    ) -> None:
         ran("edited rule")
         if "ruled out" in on:
             raise Forbidden("Not any more.", code="ruled_out")
