@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -43,14 +44,15 @@ class TestCreate:
         )
         os.close(terminal)
         # A hidden question forgets what was typed before it: wait for the whole of it.
+        # The last blank of the others is on the standard output.
         everything = ""
         for question, answer, said in [
-            ("E-mail address: ", "ada", ""),
-            ("E-mail address: ", "grace@example.com", "valid email address"),
-            ("E-mail address: ", "ada@example.com", "taken"),
-            ("First name: ", " ", ""),
-            ("First name: ", "Ada", "at least 1 character"),
-            ("Last name: ", "Lovelace", ""),
+            ("E-mail address:", "ada", ""),
+            ("E-mail address:", "grace@example.com", "valid email address"),
+            ("E-mail address:", "ada@example.com", "taken"),
+            ("First name:", " ", ""),
+            ("First name:", "Ada", "at least 1 character"),
+            ("Last name:", "Lovelace", ""),
             ("Password: ", "short", ""),
             ("Password: ", "a long secret", "at least 8 characters"),
             ("Password again: ", "another long secret", ""),
@@ -59,6 +61,7 @@ class TestCreate:
         ]:
             shown = ""
             while not shown.endswith(question):
+                assert select.select([person], [], [], 60)[0], shown
                 shown += os.read(person, 1024).decode()
             assert said in shown
             everything += shown
