@@ -20,6 +20,7 @@ SAME_ON_ANY_DATABASE = [
     "redis/test_failover.py",
     "redis/test_fence_in_redis.py",
     "redis/test_lost_data.py",
+    "redis/test_nodes.py",
     "redis/test_redis.py",
     "redis/test_refusing_redis.py",
     "redis/test_types.py",

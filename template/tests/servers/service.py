@@ -19,16 +19,16 @@ API_ADMIN = Path(sys.executable).with_name("api-admin")
 def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Yield a function that serves the API over HTTP and returns its URL.
 
-    Its arguments are options of `api-admin serve`.
+    Its arguments are options of `api-admin serve`, and the folder where it runs.
     """
     processes: list[subprocess.Popen[bytes]] = []
 
-    def run(*options: str) -> str:
+    def run(*options: str, cwd: Path | None = None) -> str:
         port = free_port()
         log = tmp_path / f"service{len(processes)}.log"
         command = [str(API_ADMIN), "serve", "--port", str(port), *options]
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)
+            process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=output)
         processes.append(process)
         deadline = time.monotonic() + 60
         while not _answers(port):

@@ -307,9 +307,9 @@ async def test_redis_is_written_but_not_read_while_another_process_keeps_somethi
     other.show()
     async with worker(settings_of_valkey) as cache:
         store = cache.store
-        version = valkey.ask("GET", "app:token:books")
+        version = valkey.ask("GET", "{app}:token:books")
         await cache.invalidate({"books"}, "a test")
-        assert valkey.ask("GET", "app:token:books") != version
+        assert valkey.ask("GET", "{app}:token:books") != version
         assert store.health()["unconfirmed"] == 0
         assert not store._breaker.close()  # type: ignore[attr-defined]
         assert store.fallback

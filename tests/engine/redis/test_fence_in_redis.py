@@ -21,15 +21,15 @@ async def test_a_full_server_loses_the_versions_that_it_cannot_replace(
     with Redis.from_url(server.url) as client:
         await store.renew({"a": b"old", "b": b"old"}, 60)
         await store.fence(["b"], b"other", 60)
-        closed = client.get("b")
+        closed = client.get("{b}")
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreError, match="maxmemory"):
             await store.fence(["a"], b"me", 60)
         await store.renew({"a": b"new"}, 60)
-        assert client.get("a") is None
+        assert client.get("{a}") is None
         with pytest.raises(StoreError, match="maxmemory"):
             await store.renew({"b": b"new"}, 60)
-        assert client.get("b") == closed
+        assert client.get("{b}") == closed
     await store.close()
 
 
@@ -38,11 +38,11 @@ async def test_a_value_of_another_type_is_replaced(
 ) -> None:
     store = RedisServer(settings)
     with Redis.from_url(redis_url) as client:
-        client.rpush("a", "x")
+        client.rpush("{a}", "x")
         await store.fence(["a"], b"me", 60)
-        assert str(client.get("a")).startswith("b'!me:")
-        client.delete("a")
-        client.rpush("a", "x")
+        assert str(client.get("{a}")).startswith("b'!me:")
+        client.delete("{a}")
+        client.rpush("{a}", "x")
         await store.renew({"a": b"new"}, 60)
-        assert client.get("a") == b"new"
+        assert client.get("{a}") == b"new"
     await store.close()

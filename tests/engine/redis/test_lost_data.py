@@ -83,7 +83,7 @@ async def test_a_promoted_replica_that_lacks_writes_serves_nothing_from_before_t
         await forwarder.cut()
         await forwarder.lead_to(replica.port)
         await shelf.until("ok")
-        assert replica.ask("GET", "app:token:books")  # that of the old entry
+        assert replica.ask("GET", "{app}:token:books")  # that of the old entry
         assert (await shelf.read())[0] == 2
 
 
@@ -135,7 +135,7 @@ async def test_values_of_another_type_at_our_keys_are_replaced(
         keys = [
             key.decode()
             for kind in ("entry", "token", "server", "process")
-            for key in valkey.ask("KEYS", f"app:{kind}*")
+            for key in valkey.ask("KEYS", f"{{app}}:{kind}*")
         ]
         assert len(keys) >= 10  # all but three of them are versions
         for wrong in ("LPUSH", "SADD"):
@@ -161,7 +161,7 @@ async def test_a_lease_of_another_type_is_replaced(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
     async with shelf.served(database_url, valkey):
-        valkey.ask("LPUSH", "app:lease:1", "stranger")
+        valkey.ask("LPUSH", "{app}:lease:1", "stranger")
         store = running[-1].store
         held = await store.acquire("app:lease:1", b"us", 10, "app:entry:1")
         assert held == (True, None)

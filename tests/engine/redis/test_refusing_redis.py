@@ -13,7 +13,7 @@ from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
 from tests.servers.valkey import Valkey
 
-VERSION = "app:token:books"
+VERSION = "{app}:token:books"
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ async def test_redis_that_cannot_write_to_its_disk_is_left_alone_until_it_can(
 
 S3CRET = {"REDIS_PASSWORD": "s3cret"}
 LOGIN = "check REDIS_USERNAME and REDIS_PASSWORD"
-ACL = "the ACL user needs ~app:* +info +get"
+ACL = "the ACL user needs ~{app}:* +info +get"
 HINTS = {
     "no password": ({}, LOGIN),
     "wrong password": ({"REDIS_PASSWORD": "wr@ng"}, LOGIN),
@@ -174,9 +174,9 @@ async def test_says_which_setting_to_look_at_and_no_password(
     valkey = start_valkey(*locked, answers=b"-NOAUTH")
     valkey.password = "s3cret"
     commands = ("+@all", "-eval")
-    valkey.ask("ACL", "SETUSER", "reader", "on", ">s3cret", "~app:*", *commands)
+    valkey.ask("ACL", "SETUSER", "reader", "on", ">s3cret", "~{app}:*", *commands)
     commands = ("+@all", "-expire")
-    valkey.ask("ACL", "SETUSER", "keeper", "on", ">s3cret", "~app:*", *commands)
+    valkey.ask("ACL", "SETUSER", "keeper", "on", ">s3cret", "~{app}:*", *commands)
     valkey.ask("ACL", "SETUSER", "stranger", "on", ">s3cret", "~else:*", "+@all")
     port = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(valkey.port)}
     async with shelf.served(database_url, "", **port | variables):
@@ -249,7 +249,7 @@ async def test_rights_that_the_message_names_are_enough(
     database_url: str, start_valkey: Callable[..., Valkey], shelf: Shelf
 ) -> None:
     valkey = start_valkey()
-    rule = ("on", ">s3cret", "~app:*", *RIGHTS.split())
+    rule = ("on", ">s3cret", "~{app}:*", *RIGHTS.split())
     valkey.ask("ACL", "SETUSER", "service", *rule)
     own = {"REDIS_USERNAME": "service", "REDIS_PASSWORD": "s3cret"}
     port = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(valkey.port)}
@@ -265,7 +265,9 @@ async def test_without_the_right_to_info_everything_is_dropped_at_each_connectio
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     valkey = start_valkey()
-    valkey.ask("ACL", "SETUSER", "service", "on", ">s3cret", "~app:*", "+@all", "-info")
+    valkey.ask(
+        "ACL", "SETUSER", "service", "on", ">s3cret", "~{app}:*", "+@all", "-info"
+    )
     own = {"REDIS_USERNAME": "service", "REDIS_PASSWORD": "s3cret"}
     port = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(valkey.port)}
     async with shelf.served(database_url, "", **own, **port):

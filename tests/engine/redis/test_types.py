@@ -14,7 +14,7 @@ async def test_values_of_other_types_are_no_error(
 ) -> None:
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
         await client.get("/users/me", headers=user.headers)
-        keys = [str(key) for key in await redis.keys(f"{running[-1].prefix}:*")]
+        keys = [str(key) for key in await redis.keys(f"{{{running[-1].prefix}}}:*")]
         assert any(":entry:" in key for key in keys)
         for key in keys:
             await redis.delete(key)

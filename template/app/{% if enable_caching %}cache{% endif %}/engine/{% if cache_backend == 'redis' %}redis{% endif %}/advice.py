@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
     NoPermissionError,
     OutOfMemoryError,
@@ -28,7 +29,7 @@ def explain(error: BaseException, settings: RedisSettings) -> str:
 def _advice(error: BaseException, settings: RedisSettings) -> str:
     text = str(error).lower()
     if isinstance(error, NoPermissionError) or "acl failure in script" in text:
-        return f"the ACL user needs ~{settings.cache_prefix}:* {RIGHTS}"
+        return f"the ACL user needs ~{{{settings.cache_prefix}}}:* {RIGHTS}"
     by_url = bool(settings.redis_url.get_secret_value())
 
     def check(*names: str) -> str:
@@ -44,6 +45,8 @@ def _advice(error: BaseException, settings: RedisSettings) -> str:
             return f"it is a replica: {check('REDIS_HOST', 'REDIS_PORT')}"
         case BusyLoadingError():
             return "it will answer when it has loaded its data"
+        case ClusterDownError():
+            return "it will answer when the cluster's nodes agree who has the keys"
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return "a CA of yours belongs into REDIS_URL, as ?ssl_ca_certs=/path/to/it"
@@ -53,6 +56,8 @@ def _advice(error: BaseException, settings: RedisSettings) -> str:
         return check("REDIS_DB")
     if "max number of clients" in text:
         return "raise its maxclients"
+    if "unknown command" in text or "syntax error" in text:
+        return "it has to be Redis 7 or later, or Valkey"
     if text.startswith("misconf"):
         return "it cannot write to its disk, see its log"
     if not isinstance(error, ConnectionError | TimeoutError | OSError):

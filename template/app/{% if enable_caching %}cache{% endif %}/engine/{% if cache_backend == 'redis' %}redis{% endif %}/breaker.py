@@ -92,17 +92,23 @@ class Breaker:
             self._tell(self.alone.show)
             self._on_open()
 
-    def stay_open(self, reason: str, *, works: bool = False) -> None:
-        """Take note that Redis cannot be used yet; the first time, say so."""
+    def stay_open(
+        self, reason: str, *, works: bool = False, refused: bool = False
+    ) -> None:
+        """Take note that Redis cannot be used yet; the first time, say so.
+
+        It may have answered, and `refused` what it was asked for.
+        """
         outage = self.outage
         if outage is None:
             return
         outage.reason, outage.works = reason, works
         if not outage.confirmed:
             outage.confirmed = True
+            what = "Lost" if self._used else "Failed to connect to"
             log.warning(
                 "%s Redis at %s: %s. Caching in this process's memory until it works.",
-                "Lost" if self._used else "Failed to connect to",
+                "Refused by" if refused else what,
                 self._location,
                 reason,
             )

@@ -42,6 +42,8 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TypeVar
 
+from redis.exceptions import ResponseError
+
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, new_version, place, version_place
 from app.cache.engine.memory import EPOCH_FILE, Epoch, Memory
@@ -230,7 +232,8 @@ class Failover:
                 if outage is None:
                     self._breaker.open(str(error))
                 else:
-                    self._breaker.stay_open(str(error))
+                    refused = isinstance(error.__cause__, ResponseError)
+                    self._breaker.stay_open(str(error), refused=refused)
             if not again:
                 self._looked.set()
                 await self._pause()

@@ -1,9 +1,8 @@
 """One connection to Redis that carries a whole process.
 
 What is asked while an answer is awaited travels together as the next batch, its
-lookups as one MGET. TLS, the handshake and reading are redis-py's, packing and parsing
-hiredis'. There are no retries: a cache that has to be waited for is worth less than no
-cache.
+lookups as one MGET. There are no retries: a cache that has to be waited for is worth
+less than no cache.
 """
 
 import asyncio
@@ -15,13 +14,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
-
+from app.cache.engine.redis.link import Command, Link
 from app.cache.engine.store import StoreError
-
-Command = tuple[bytes | str | int, ...]
 
 # A process that was busy meanwhile (its timer fires late, or it used the processor for
 # half of the time) has not looked for the answer yet: it waits again, not for ever.
@@ -49,12 +43,12 @@ class Line:
 
     def __init__(
         self,
-        connection: AbstractConnection,
+        link: Link,
         patience: float,
         explain: Callable[[Exception], str],
     ) -> None:
         self.timeout = self.patience = patience
-        self._connection = connection
+        self._link = link
         self._explain = explain
         self._waiting: list[_Job] = []
         self._sent: list[_Job] = []
@@ -100,7 +94,7 @@ class Line:
             self._sender.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sender
-        await self._connection.disconnect(nowait=True)
+        await self._link.close()
 
     def _set_alarm(self, due: float) -> None:
         """Have `_look` called then; one alarm is enough for all, the next one due."""
@@ -141,13 +135,13 @@ class Line:
             if names:
                 commands.append(("MGET", *names))
             try:
-                replies = await self._carry(commands)
+                replies = await self._link.carry(commands)
                 values = replies.pop() if names else []
                 failed = isinstance(values, Exception)
                 found = {} if failed else dict(zip(names, values, strict=True))
             except Exception as error:  # a garbled reply ends in any of them
                 # What comes on this connection later would be out of step.
-                await self._connection.disconnect(nowait=True)
+                await self._link.disconnect()
                 for job in jobs:
                     self._settle(job, [error])
                 continue
@@ -157,19 +151,6 @@ class Line:
                 got += [values if failed else found[name] for name in job.names]
                 self._settle(job, got)
         self._sent = []
-
-    async def _carry(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._connection
-        try:
-            if connection.is_connected and await connection.can_read():
-                await connection.disconnect(nowait=True)  # it was closed meanwhile
-            if not connection.is_connected:
-                async with asyncio.timeout(self.patience):
-                    await connection.connect_check_health()
-            async with asyncio.timeout(self.patience):
-                return await round_trip(connection, commands)
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {self.patience} s") from None
 
     def _settle(self, job: _Job, got: list[Any]) -> None:
         for reply in got:
@@ -186,19 +167,3 @@ def _refuse(job: _Job, error: StoreError) -> None:
     if not job.replies.done():
         job.replies.set_exception(error)
         job.replies.exception()  # asyncio would log one that nobody has asked for
-
-
-async def round_trip(
-    connection: AbstractConnection, commands: Sequence[Command]
-) -> list[Any]:
-    """Send commands together; return their replies, of which some may be errors."""
-    # It is typed for tuples of one.
-    packed = b"".join(pack_command(c) for c in commands)  # type: ignore[arg-type]
-    await connection.send_packed_command(packed, check_health=False)
-    replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append(await connection.read_response())
-        except ResponseError as error:
-            replies.append(error)
-    return replies

@@ -7,15 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import MovedError
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
 from app.cache.engine.redis.advice import explain
-from app.cache.engine.redis.line import Command, Line, round_trip
+from app.cache.engine.redis.line import Line
+from app.cache.engine.redis.link import Command, Link, name_of
 from app.cache.engine.redis.settings import RedisSettings
 from app.cache.engine.store import StoreError
 
@@ -27,12 +26,11 @@ _RELEASE = (
     "return redis.call('DEL', KEYS[1]) else return 0 end"
 )
 
-# Have versions that are still those of ARGV live for at least ARGV[1] seconds.
+# Have a version that is still that of ARGV live for at least ARGV[1] seconds.
 _EXTEND = """
-for n, key in ipairs(KEYS) do
-  if redis.call('GET', key) == ARGV[n + 1] and redis.call('TTL', key) < ARGV[1] + 0 then
-    redis.call('EXPIRE', key, ARGV[1])
-  end
+if redis.call('GET', KEYS[1]) == ARGV[2]
+    and redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('EXPIRE', KEYS[1], ARGV[1])
 end
 """
 
@@ -66,40 +64,35 @@ return done.err and redis.call('DEL', KEYS[1]) or done
 
 
 _RUN = re.compile(rb"^(?:run_id|master_replid):(\w+)", re.MULTILINE)
+_CLUSTER = re.compile(rb"^(?:redis|server)_mode:cluster", re.MULTILINE)
 _REMEMBERED = 2_764_800  # seconds for which the data knows its server
 _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request waits
 
 
 class RedisServer:
-    """A store on one connection of redis-py's, see `Line`. It begins patient."""
+    """A store on one connection of redis-py's, see `Line`. It begins patient.
+
+    Beside redis-py's addresses, redis+sentinel://user:password@host:port,host:port/name/0
+    names Sentinels, and the primary that they know by that name.
+    """
 
     def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.cache_prefix
         self._warned = False
+        self._run = b""  # of the server that was used last
         patience = max(_PATIENCE, settings.cache_timeout)
         try:
-            pool = ConnectionPool.from_url(
-                settings.redis_location(),
-                socket_timeout=None,  # each batch has one deadline, not each reply
-                socket_connect_timeout=patience,
-                retry=Retry(NoBackoff(), 0),
-                # They would make a connection wait for longer.
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-                redis_connect_func=self._greet,
-            )
+            link = Link(settings.redis_location(), patience, self._greet)
         except ValueError:  # its text has what it could not read
             raise ConfigurationError(
                 "REDIS_URL is none: redis://user:password@host:port/0 is one, with "
                 "special characters in the password URL-encoded."
             ) from None
-        self.line = Line(
-            pool.make_connection(),  # type: ignore[no-untyped-call]  # redis-py has none
-            patience,
-            lambda error: explain(error, settings),
-        )
+        self._link = link
+        self.line = Line(link, patience, lambda error: explain(error, settings))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        return await self.line.ask(keys=[_name(key) for key in keys])
+        return await self.line.ask(keys=[name_of(key) for key in keys])
 
     async def put(
         self,
@@ -110,16 +103,16 @@ class RedisServer:
         lease: str = "",
         owner: bytes = b"",
     ) -> None:
-        commands: list[Command] = [("SET", _name(key), value, "EX", expire)]
-        if versions:
-            names, each = [_name(name) for name in versions], versions.values()
-            commands.append(("EVAL", _EXTEND, len(names), *names, expire + 1, *each))
+        commands: list[Command] = [("SET", name_of(key), value, "EX", expire)]
+        for name, version in versions.items():
+            extend = ("EVAL", _EXTEND, 1, name_of(name), expire + 1, version)
+            commands.append(extend)
         if lease:
             commands.append(_give_back(lease, owner))
         await self.line.ask(*commands)
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
-        names = [_name(key) for key in values]
+        names = [name_of(key) for key in values]
         commands: list[Command] = [
             ("SET", name, value, "EX", expire, "NX", "GET")
             for name, value in zip(names, values.values(), strict=True)
@@ -128,7 +121,7 @@ class RedisServer:
         return [old or new for old, new in zip(stored, values.values(), strict=True)]
 
     async def remove(self, key: str) -> bool:
-        return bool((await self.line.ask(("DEL", _name(key))))[0])
+        return bool((await self.line.ask(("DEL", name_of(key))))[0])
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         ms = max(1, round(seconds * 1000))
@@ -143,11 +136,11 @@ class RedisServer:
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
     ) -> tuple[bool, bytes | None]:
-        name = _name(lease)
+        name = name_of(lease)
         # GET has it fail at once, not be refused for ever, where no lease is stored.
         take: Command = ("SET", name, owner, "PX", seconds * 1000, "NX", "GET")
         # MGET finds nothing where GET would refuse.
-        holder, (value,) = await self._own([name], take, ("MGET", _name(key)))
+        holder, (value,) = await self._own([name], take, ("MGET", name_of(key)))
         return holder is None, value
 
     async def release(self, lease: str, owner: bytes) -> None:
@@ -179,7 +172,7 @@ class RedisServer:
         except StoreError as error:
             if not str(error.__cause__).startswith("WRONGTYPE"):
                 raise
-        await self.line.ask(("DEL", *names))
+        await self.line.ask(*(("DEL", name) for name in names))
         return await self.line.ask(*commands)
 
     async def _greet(self, connection: AbstractConnection) -> None:
@@ -192,18 +185,28 @@ class RedisServer:
         """
         try:
             await connection.on_connect()
-            await self._recognise(connection, _name(f"{self._prefix}:server"))
+            await self._recognise(connection, name_of(f"{self._prefix}:server"))
         except BaseException:  # redis-py would use it as it is
             await connection.disconnect(nowait=True)
             raise
 
     async def _recognise(self, connection: AbstractConnection, key: bytes) -> None:
-        *about, wrote = await round_trip(
+        ask = self._link.exchange
+        *about, wrote = await ask(
             connection, [("INFO", "server"), ("INFO", "replication"), ("GET", key)]
         )
+        if isinstance(wrote, MovedError):
+            raise wrote
         refused = [reply for reply in about if isinstance(reply, Exception)]
-        run = b" ".join(_RUN.findall(b"\n".join(about))) if not refused else b""
-        if run and wrote == run:
+        text = b"\n".join(about) if not refused else b""
+        if _CLUSTER.search(text):
+            (slots,) = await ask(connection, [("CLUSTER", "SLOTS")])
+            if not isinstance(slots, Exception):
+                self._link.learn(slots)
+        run = b" ".join(_RUN.findall(text))
+        # Of two primaries at a time, one loses what this process has invalidated in it.
+        if run and wrote == run and self._run in {b"", run}:
+            self._run = run
             return
         if refused and not self._warned:
             self._warned = True
@@ -215,18 +218,15 @@ class RedisServer:
         root = version_place(self._prefix, ROOT)
         renewal = _set(root, b"", 0, new_version(), VERSION_TTL)
         for command in (renewal, ("SET", key, run, "EX", _REMEMBERED)):
-            (reply,) = await round_trip(connection, [command])
+            (reply,) = await ask(connection, [command])
             if isinstance(reply, Exception):
                 raise reply
+        self._run = run
 
 
 def _set(version: str, owner: bytes, *rest: bytes | str | int) -> Command:
-    return ("EVAL", _SET, 1, _name(version), owner, *rest)
+    return ("EVAL", _SET, 1, name_of(version), owner, *rest)
 
 
 def _give_back(lease: str, owner: bytes) -> Command:
-    return ("EVAL", _RELEASE, 1, _name(lease), owner)
-
-
-def _name(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
+    return ("EVAL", _RELEASE, 1, name_of(lease), owner)

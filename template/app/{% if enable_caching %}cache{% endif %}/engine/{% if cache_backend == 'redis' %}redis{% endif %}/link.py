@@ -1,0 +1,235 @@
+"""The connection to the server that has the keys of this service.
+
+All of them have one hash tag (`{prefix}`, see `name_of`), so a cluster has them in one
+slot, on one node. `Link` goes where the cluster says that it is, and asks the nodes in
+turn when the one that it knows does not answer. Sentinels are asked at each connect.
+
+Source: the Redis cluster specification, "Redirection and resharding".
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from hiredis import pack_command
+from redis.asyncio.connection import (
+    AbstractConnection,
+    ConnectionPool,
+    SSLConnection,
+    parse_url,
+)
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.maint_notifications import MaintNotificationsConfig
+
+Command = tuple[bytes | str | int, ...]
+Address = tuple[str, int]
+
+_HOPS = 5  # from node to node, for one batch
+_SENTINEL = "+sentinel"
+_SENTINEL_PORT = 26379
+
+
+def name_of(key: str) -> bytes:
+    """Return what a key is called in Redis: its first segment is the hash tag."""
+    prefix, colon, rest = key.partition(":")
+    return f"{{{prefix}}}{colon}{rest}".encode("utf-8", "surrogatepass")
+
+
+def key_of(name: bytes) -> str:
+    """Return the key that is called this in Redis."""
+    prefix, _, rest = name.decode("utf-8", "surrogatepass").partition("}")
+    return f"{prefix.removeprefix('{')}{rest}"
+
+
+class Link:
+    """One connection, to whichever server has the keys; `patience` is in seconds.
+
+    `greet` makes a new connection ready.
+    """
+
+    def __init__(
+        self, url: str, patience: float, greet: Callable[[AbstractConnection], Any]
+    ) -> None:
+        self._patience = patience
+        self._pool, self._sentinels = _pool(
+            url,
+            patience,
+            socket_timeout=None,  # each batch has one deadline, not each reply
+            socket_connect_timeout=patience,
+            redis_connect_func=greet,
+        )
+        self._connection: Any = self._pool.make_connection()
+        self._given = self._address
+        self._nodes: list[Address] = []  # of the cluster, if it is one
+        self._lost = 0
+
+    @property
+    def _address(self) -> Address:
+        # A socket in the file system has none.
+        return getattr(self._connection, "host", ""), getattr(
+            self._connection, "port", 0
+        )
+
+    def learn(self, slots: Any) -> None:
+        """Note the cluster's nodes, from a reply to CLUSTER SLOTS."""
+        found = [node for _, _, *nodes in slots for node in nodes if node[0]]
+        self._nodes = [(host.decode(), port) for host, port, *_ in found]
+
+    async def carry(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies, of which some may be errors.
+
+        Raises what redis-py does when no server answers, and TimeoutError.
+        """
+        replies: list[Any] = [None] * len(commands)
+        todo = list(range(len(commands)))
+        for _ in range(_HOPS):
+            await self._connect()
+            async with asyncio.timeout(self._patience):
+                got = await self.exchange(self._connection, [commands[n] for n in todo])
+            for n, reply in zip(todo, got, strict=True):
+                replies[n] = reply
+            todo = [n for n in todo if isinstance(replies[n], MovedError)]
+            if not todo:
+                break
+            await self.disconnect()
+            self._go_to(replies[todo[-1]])
+        if any(isinstance(each, ClusterDownError | ReadOnlyError) for each in replies):
+            await self.disconnect()
+            self._go_elsewhere()
+        return replies
+
+    async def exchange(
+        self, connection: AbstractConnection, commands: Sequence[Command]
+    ) -> list[Any]:
+        """Ask by this connection; where a slot is under way, also where it goes."""
+        replies = await round_trip(connection, commands)
+        for n, reply in enumerate(replies):
+            if isinstance(reply, TryAgainError) and commands[n][0] == "MGET":
+                # Some are here, some there: each by itself is found.
+                each: list[Command] = [("MGET", name) for name in commands[n][1:]]
+                parts = await self.exchange(connection, each)
+                failed = [part for part in parts if isinstance(part, Exception)]
+                replies[n] = failed[0] if failed else [part[0] for part in parts]
+        asked = [n for n, reply in enumerate(replies) if type(reply) is AskError]
+        if asked:
+            there = await self._ask(replies[asked[0]], [commands[n] for n in asked])
+            for n, reply in zip(asked, there, strict=True):
+                replies[n] = reply
+        return replies
+
+    async def disconnect(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        await self.disconnect()
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
+
+    async def _connect(self) -> None:
+        connection = self._connection
+        if connection.is_connected and await connection.can_read():
+            await self.disconnect()  # it was closed meanwhile
+        for _ in range(_HOPS):
+            if connection.is_connected:
+                return
+            try:
+                async with asyncio.timeout(self._patience):
+                    await connection.connect()
+            except MovedError as moved:
+                self._go_to(moved)
+            except BaseException:
+                self._go_elsewhere()
+                raise
+        raise ConnectionError("the cluster's nodes send from one to the other")
+
+    async def _ask(self, where: AskError, commands: Sequence[Command]) -> list[Any]:
+        """Ask the node to which the slot is moved, for these commands only."""
+        about = dict(self._pool.connection_kwargs)
+        about |= {"host": where.host or self._address[0], "port": where.port}
+        about["redis_connect_func"] = None
+        other = self._pool.connection_class(**about)
+        try:
+            await other.connect()
+            batch = [each for command in commands for each in (("ASKING",), command)]
+            return (await round_trip(other, batch))[1::2]
+        finally:
+            await other.disconnect(nowait=True)
+
+    def _go_to(self, moved: MovedError) -> None:
+        # No host: the one that says so.
+        self._move(moved.host or self._address[0], moved.port)
+
+    def _go_elsewhere(self) -> None:
+        """Try the next node at the next connect: the one that is given, or another."""
+        if self._nodes:
+            self._lost += 1
+            places = [self._given, *self._nodes]
+            self._move(*places[self._lost % len(places)])
+
+    def _move(self, host: str, port: int) -> None:
+        self._connection.host, self._connection.port = host, port
+
+
+def _pool(url: str, patience: float, **options: Any) -> tuple[Any, Sequence[Any]]:
+    """Return what makes connections, and the Sentinels that it asks; see `RedisServer`.
+
+    Raises ValueError for what is no address. redis-py types little of it.
+    """
+    options |= {
+        "retry": Retry(NoBackoff(), 0),
+        # They would make a connection wait for longer.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    parts = urlsplit(url)
+    if not parts.scheme.endswith(_SENTINEL):
+        return ConnectionPool.from_url(url, **options), ()
+    login, at, hosts = parts.netloc.rpartition("@")
+    name, _, database = parts.path.strip("/").partition("/")
+    scheme = parts.scheme.removesuffix(_SENTINEL)
+    server = (scheme, f"{login}{at}-", f"/{database or 0}", parts.query, "")
+    given: dict[str, Any] = {**parse_url(urlunsplit(server))}
+    given.pop("host")
+    tls = given.pop("connection_class", None) is SSLConnection
+    places = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    manager = Sentinel(  # type: ignore[no-untyped-call]
+        [(each.hostname or "", each.port or _SENTINEL_PORT) for each in places],
+        sentinel_kwargs={
+            "password": given.pop("sentinel_password", None),
+            "socket_timeout": patience / len(places),  # so that each gets its turn
+            "socket_connect_timeout": patience / len(places),
+            "retry": options["retry"],
+            "ssl": tls,
+            **{key: value for key, value in given.items() if key.startswith("ssl_")},
+        },
+    )
+    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        name or "mymaster", manager, ssl=tls, **given, **options
+    )
+    return pool, manager.sentinels
+
+
+async def round_trip(
+    connection: AbstractConnection, commands: Sequence[Command]
+) -> list[Any]:
+    """Send commands together; return their replies, of which some may be errors."""
+    # It is typed for tuples of one.
+    packed = b"".join(pack_command(c) for c in commands)  # type: ignore[arg-type]
+    await connection.send_packed_command(packed, check_health=False)
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
