@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+import app.resources.yours as yours
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
 from app.database import Database
@@ -17,10 +18,11 @@ from app.managers.last_use import LastUse, last_use_recorder
 from app.middleware import RequestLog, StartupLine
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
-from app.resources.yours import router as your_router
 
 # Bytes. A route that takes files can allow more: max_body_size of its decorator.
 MAX_BODY_SIZE = 1_048_576
+
+api_router.include_router(yours.router)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,7 +55,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(StartupLine)
     app.include_router(api_router)
-    app.include_router(your_router)
     return app
 
 
