@@ -240,6 +240,8 @@ def test_first_feature_by_hand_ends_in_green(
             block.carry_out(service, **database, MYPY_CACHE_DIR=str(mypy_cache))
         service.run(*OWN_TESTS, *ABOUT_ALL_ROUTES)
     finally:
+        # In PostgreSQL the data outlives the files.
+        service.run("api-admin", "db", "downgrade", "base", "--yes", **database)
         service.run("git", "reset", "--quiet", "--hard")
         service.run("git", "clean", "--quiet", "--force", "-d")
 
