@@ -99,6 +99,14 @@ def test_compose_has_the_services_that_were_chosen(
             assert volume.split(":")[0] in compose["volumes"]
 
 
+def test_a_change_of_what_the_image_has_builds_it_again(project: Project) -> None:
+    service = yaml.safe_load(project.text("compose.yaml"))["services"]["app"]
+    watched = {(rule["action"], rule["path"]) for rule in service["develop"]["watch"]}
+    ignored = project.text(".dockerignore").splitlines()
+    kept = {line[1:].rstrip("/") for line in ignored if line.startswith("!")}
+    assert watched == {("rebuild", path) for path in kept - {"README.md"}}
+
+
 def test_migrations_run_before_the_service_starts(template: Template) -> None:
     project = template.render(database="postgresql")
     services = yaml.safe_load(project.text("compose.yaml"))["services"]

@@ -129,6 +129,19 @@ def test_env_turns_on_what_was_chosen(project: Project, row: Row) -> None:
     assert f"\nDATABASE_URL={row['database']}+" in env
 
 
+def test_two_services_have_their_databases_on_two_ports(template: Template) -> None:
+    ports = set()
+    for slug in ("book-shop", "library"):
+        project = template.render(project_slug=slug, database="postgresql")
+        found = {
+            re.findall(r"127\.0\.0\.1:(2\d{4})/app", project.text(name))[0]
+            for name in (".env", ".env.example")
+        }
+        assert len(found) == 1, found
+        ports |= found
+    assert len(ports) == 2
+
+
 SHARED = ("app/resources/", "app/managers/", "app/models/", "app/schemas/")
 
 

