@@ -13,8 +13,9 @@ CACHED = sorted(
     key=lambda row: (row["database"] == "postgresql", row["cache"] == "memory"),
 )
 
-# What asks the database for no more than whether it is there.
-SAME_ON_ANY_DATABASE = [
+# What neither asks the database for more than whether it is there, nor how it is that
+# the variant has a memory cache: a service with Redis has both stores.
+SAME_IN_EACH_VARIANT = [
     "redis/test_cluster.py",
     "redis/test_disturbed.py",
     "redis/test_failover.py",
@@ -24,8 +25,6 @@ SAME_ON_ANY_DATABASE = [
     "redis/test_redis.py",
     "redis/test_refusing_redis.py",
     "redis/test_types.py",
-    "memory/test_processes.py",
-    "memory/test_workers.py",
     "test_as_without.py",
     "test_bounded.py",
     "test_counts.py",
@@ -52,6 +51,8 @@ SAME_ON_ANY_DATABASE = [
     "test_values.py",
     "test_waiting.py",
 ]
+# What is about processes, whatever database they have.
+SAME_ON_ANY_DATABASE = ["memory/test_processes.py", "memory/test_workers.py"]
 
 
 @pytest.fixture(scope="module", params=CACHED, ids=row_id)
@@ -63,12 +64,17 @@ def service(request: pytest.FixtureRequest, template: Template) -> Project:
 
 
 def test_engine_keeps_its_promises(service: Project) -> None:
-    """All of them on SQLite; on PostgreSQL those that ask it for something."""
+    """All of them with Redis and SQLite; elsewhere those that may differ there."""
     selection = ["tests/engine"]
     if service.answers["database"] == "postgresql":
-        others = [f"--ignore=tests/engine/{name}" for name in SAME_ON_ANY_DATABASE]
-        selection += others
+        selection += map(ignore, SAME_IN_EACH_VARIANT + SAME_ON_ANY_DATABASE)
+    elif service.answers["cache_backend"] == "memory":
+        selection += map(ignore, SAME_IN_EACH_VARIANT)
     service.run(*COMMAND, *IN_PARALLEL, *selection)
+
+
+def ignore(name: str) -> str:
+    return f"--ignore=tests/engine/{name}"
 
 
 def test_types_of_the_engine_s_tests_are_strict(

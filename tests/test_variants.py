@@ -105,6 +105,7 @@ def test_migrations_go_up_and_down_and_match_the_models(
     assert "up to date" in service.run("api-admin", "db", "current", **database)
 
 
+@pytest.mark.in_ci("sqlite", "postgresql-memory", "postgresql-redis")
 def test_own_tests_pass(
     service: Project, mypy_cache: Path, database: dict[str, str]
 ) -> None:
