@@ -28,9 +28,14 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.url = make_url(settings.database_url)
+        arguments = settings.database_arguments()
         # Without `max_overflow` up to 10 more would be opened.
         self.engine = _create_engine(
-            self.url, pool_size=settings.database_pool_size, max_overflow=0
+            self.url,
+            arguments,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=settings.database_pool_timeout,
         )
         watch_commits(self.engine, Base.metadata, settings)
         self._writer = self.engine
@@ -38,7 +43,7 @@ class Database:
             # SQLite has one writer at a time. Ours queue for one connection, in order;
             # a transaction that read first and wrote later would fail instead, when
             # another one wrote between.
-            writer = _create_engine(self.url, pool_size=1, max_overflow=0)
+            writer = _create_engine(self.url, arguments, pool_size=1, max_overflow=0)
             watch_commits(writer, Base.metadata, settings)
             self._writer = writer.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
@@ -73,36 +78,49 @@ class Database:
         await self._writer.dispose()
 
 
-def migration_engine(url: str) -> AsyncEngine:
+def migration_engine(settings: Settings) -> AsyncEngine:
     """Return an engine for one connection, on which no foreign key is enforced.
 
     To change a table, SQLite's migrations copy it and drop the first one; with foreign
     keys on, that would delete the rows which refer to it.
     """
-    engine = create_async_engine(url, poolclass=NullPool)
+    url = make_url(settings.database_url)
+    arguments = settings.database_arguments(limited=False)
+    engine = create_async_engine(
+        _without_parameters(url), poolclass=NullPool, connect_args=arguments
+    )
     engine = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
     if engine.dialect.name == "sqlite":
         _begin_transactions(engine.sync_engine)
     return engine
 
 
-def _create_engine(url: URL, **options: Any) -> AsyncEngine:
+def _create_engine(url: URL, arguments: dict[str, Any], **options: Any) -> AsyncEngine:
     sqlite = url.get_backend_name() == "sqlite"
-    if not sqlite:
-        options |= {"pool_pre_ping": True, "connect_args": {"timeout": 5}}
     try:
         # Parameters hold e-mail addresses and password hashes: never log them.
-        engine = create_async_engine(url, hide_parameters=True, **options)
+        engine = create_async_engine(
+            _without_parameters(url),
+            hide_parameters=True,
+            pool_pre_ping=not sqlite,
+            connect_args=arguments,
+            **options,
+        )
     except ModuleNotFoundError as error:
         raise StartupError(
             f"DATABASE_URL={url.render_as_string()} needs the package {error.name};"
-            f" add it with: uv add {error.name}"
+            f" add it with: api-admin update -d database={url.get_backend_name()}"
         ) from None
     if sqlite:
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
     event.listen(engine.sync_engine, "do_connect", _connect)
     return engine
+
+
+def _without_parameters(url: URL) -> URL:
+    """Return the address alone: PostgreSQL's parameters are the driver's arguments."""
+    return url if url.get_backend_name() == "sqlite" else url.set(query={})
 
 
 def _connect(
