@@ -18,7 +18,7 @@ class DatabaseSettings(BaseSettings):
         default=5, ge=1, le=1000, description="Open connections per process, 1 to 1000"
     )
     database_pool_timeout: float = Field(
-        default=10.0,
+        default=5.0,
         gt=0,
         le=300,
         description="Longest time that a request waits for a free connection, in "

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -114,6 +114,8 @@ def _create_engine(url: URL, arguments: dict[str, Any], **options: Any) -> Async
     if sqlite:
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
+    else:
+        _limit_silence(engine.sync_engine)
     event.listen(engine.sync_engine, "do_connect", _connect)
     return engine
 
@@ -137,6 +139,33 @@ def _connect(
         return dialect.connect(*arguments, **options)
     except (OSError, dialect.loaded_dbapi.Error) as error:
         raise OperationalError(None, None, error) from error
+
+
+def _limit_silence(engine: Engine) -> None:
+    """Make SQLAlchemy's errors of the driver's timeouts, which it does not translate.
+
+    Who does not answer is not asked for a rollback: the connection is closed.
+    """
+    dialect = engine.dialect
+    ping = dialect.do_ping
+
+    def answers(connection: DBAPIConnection) -> bool:
+        try:
+            return ping(connection)
+        except TimeoutError as error:
+            raise dialect.loaded_dbapi.OperationalError("no answer in time") from error
+
+    dialect.do_ping = answers  # type: ignore[assignment]  # there is no event for it
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> OperationalError | None:
+        error = context.original_exception
+        if not isinstance(error, TimeoutError):
+            return None
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        slow = TimeoutError("no answer in DATABASE_STATEMENT_TIMEOUT")
+        return OperationalError(context.statement, None, slow, hide_parameters=True)
 
 
 def _begin_transactions(engine: Engine) -> None:
