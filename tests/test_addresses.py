@@ -4,6 +4,7 @@ import ast
 import re
 
 import pytest
+
 from harness import ROOT
 
 PAGE = (ROOT / "docs/deploying.md").read_text()
