@@ -15,7 +15,7 @@ from app.config.settings import Settings
 from app.errors import StartupError
 
 MASK = "********"
-# What Kubernetes and Compose say of the service REDIS in REDIS_PORT.
+# What Kubernetes sets as MAIL_PORT in all pods beside a service "mail".
 LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
