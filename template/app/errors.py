@@ -178,4 +178,12 @@ async def _database_error(
     if not passing and not getattr(error, "connection_invalidated", False):
         raise error
     DATABASE.error("%s %s: %s", request.method, request.url.path, reason(error))
+    locked = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+    if request.method in ("GET", "HEAD") and locked.startswith("SQLITE_BUSY"):
+        return problem_response(
+            Unavailable(
+                f"A {request.method} that reads and then writes has met another writer:"
+                " on SQLite, only POST, PUT, PATCH and DELETE wait for their turn."
+            )
+        )
     return problem_response(Unavailable("The database does not answer now."))

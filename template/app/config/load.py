@@ -1,20 +1,22 @@
 """Reading the settings, and saying in one line what is wrong with them."""
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-from app.config.env import env_path, name_problems, read_env_file
+from app.config import address
+from app.config.env import env_path, hand_on, name_problems, read_env_file
 from app.config.settings import Settings
 from app.errors import StartupError
 
 MASK = "********"
+# What Kubernetes sets as MAIL_PORT in all pods beside a service "mail".
+LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 @lru_cache
@@ -28,10 +30,11 @@ def get_settings() -> Settings:
     in_file = read_env_file(path) if path else {}
     if problems := name_problems(in_file, os.environ, leftovers=False):
         raise StartupError("; ".join(problems))
+    hand_on(in_file)
     try:
         return Settings(**_values(in_file))
     except ValidationError as error:
-        lines = [_explain(details) for details in error.errors()]
+        lines = [_explain(details, in_file) for details in error.errors()]
         raise StartupError("; ".join(lines)) from None
 
 
@@ -43,7 +46,7 @@ def value_problems(
         Settings(**_values(in_file))
     except ValidationError as error:
         return [
-            _explain(details)
+            _explain(details, in_file)
             for details in error.errors()
             if _field_name(details).upper() not in besides
         ]
@@ -52,25 +55,39 @@ def value_problems(
 
 def _values(in_file: Mapping[str, str | None]) -> dict[str, Any]:
     """Return what the file says and the environment does not."""
-    in_environment = {name.lower() for name in os.environ}
+    environment = {name.lower(): value for name, value in os.environ.items()}
     in_file = {name.lower(): value for name, value in in_file.items()}
-    names = Settings.model_fields.keys() & in_file.keys() - in_environment
-    return {name: in_file[name] for name in names}
+    names = Settings.model_fields.keys() & in_file.keys() - environment.keys()
+    values: dict[str, Any] = {name: in_file[name] for name in names}
+    if _workers_name(in_file) == "WEB_CONCURRENCY":
+        values["workers"] = {**in_file, **environment}["web_concurrency"]
+    for name in Settings.model_fields.keys() & environment.keys():
+        if name.endswith("_port") and LINK.match(environment[name]):
+            values[name] = in_file.get(name, Settings.model_fields[name].default)
+    return values
 
 
-def _explain(details: ErrorDetails) -> str:
+def _workers_name(in_file: Mapping[str, str | None]) -> str:
+    """Return which of its two names, ours and that of platforms, WORKERS was given."""
+    for given in (os.environ, in_file):
+        for name in ("WORKERS", "WEB_CONCURRENCY"):
+            if name in {it.upper() for it in given}:
+                return name
+    return "WORKERS"
+
+
+def _explain(details: ErrorDetails, in_file: Mapping[str, str | None]) -> str:
     name = _field_name(details)
+    written = _workers_name(in_file) if name == "workers" else name.upper()
     field = Settings.model_fields.get(name)
     meaning = f" ({field.description})" if field else ""
     if details["type"] == "missing":
-        return (
-            f"{name.upper()} is not set: put it into .env or the environment{meaning}"
-        )
+        return f"{written} is not set: put it into .env or the environment{meaning}"
     problem = details["msg"].removeprefix("Value error, ")
     problem = problem.replace("Input should", "should").replace(
         "String should", "should"
     )
-    return f"{name.upper()}={_shown(name, details['input'])} {problem}{meaning}"
+    return f"{written}={_shown(name, details['input'])} {problem}{meaning}"
 
 
 def _field_name(details: ErrorDetails) -> str:
@@ -82,9 +99,6 @@ def _shown(name: str, value: object) -> str:
     field = Settings.model_fields.get(name)
     if field is None or field.annotation is SecretStr:
         return MASK
-    if name.endswith("_url") and "@" in str(value):
-        try:
-            return make_url(str(value)).render_as_string()
-        except (ArgumentError, ValueError):
-            return MASK
+    if name.endswith("_url") and ("@" in str(value) or "password" in str(value)):
+        return address.shown(str(value)) or MASK
     return repr(value)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -28,9 +28,14 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.url = make_url(settings.database_url)
+        arguments = settings.database_arguments()
         # Without `max_overflow` up to 10 more would be opened.
         self.engine = _create_engine(
-            self.url, pool_size=settings.database_pool_size, max_overflow=0
+            self.url,
+            arguments,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=settings.database_pool_timeout,
         )
         watch_commits(self.engine, Base.metadata, settings)
         self._writer = self.engine
@@ -38,7 +43,7 @@ class Database:
             # SQLite has one writer at a time. Ours queue for one connection, in order;
             # a transaction that read first and wrote later would fail instead, when
             # another one wrote between.
-            writer = _create_engine(self.url, pool_size=1, max_overflow=0)
+            writer = _create_engine(self.url, arguments, pool_size=1, max_overflow=0)
             watch_commits(writer, Base.metadata, settings)
             self._writer = writer.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
@@ -73,36 +78,51 @@ class Database:
         await self._writer.dispose()
 
 
-def migration_engine(url: str) -> AsyncEngine:
+def migration_engine(settings: Settings) -> AsyncEngine:
     """Return an engine for one connection, on which no foreign key is enforced.
 
     To change a table, SQLite's migrations copy it and drop the first one; with foreign
     keys on, that would delete the rows which refer to it.
     """
-    engine = create_async_engine(url, poolclass=NullPool)
+    url = make_url(settings.database_url)
+    arguments = settings.database_arguments(limited=False)
+    engine = create_async_engine(
+        _without_parameters(url), poolclass=NullPool, connect_args=arguments
+    )
     engine = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
     if engine.dialect.name == "sqlite":
         _begin_transactions(engine.sync_engine)
     return engine
 
 
-def _create_engine(url: URL, **options: Any) -> AsyncEngine:
+def _create_engine(url: URL, arguments: dict[str, Any], **options: Any) -> AsyncEngine:
     sqlite = url.get_backend_name() == "sqlite"
-    if not sqlite:
-        options |= {"pool_pre_ping": True, "connect_args": {"timeout": 5}}
     try:
         # Parameters hold e-mail addresses and password hashes: never log them.
-        engine = create_async_engine(url, hide_parameters=True, **options)
+        engine = create_async_engine(
+            _without_parameters(url),
+            hide_parameters=True,
+            pool_pre_ping=not sqlite,
+            connect_args=arguments,
+            **options,
+        )
     except ModuleNotFoundError as error:
         raise StartupError(
             f"DATABASE_URL={url.render_as_string()} needs the package {error.name};"
-            f" add it with: uv add {error.name}"
+            f" add it with: api-admin update -d database={url.get_backend_name()}"
         ) from None
     if sqlite:
         _begin_transactions(engine.sync_engine)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
+    else:
+        _limit_silence(engine.sync_engine)
     event.listen(engine.sync_engine, "do_connect", _connect)
     return engine
+
+
+def _without_parameters(url: URL) -> URL:
+    """Return the address alone: PostgreSQL's parameters are the driver's arguments."""
+    return url if url.get_backend_name() == "sqlite" else url.set(query={})
 
 
 def _connect(
@@ -119,6 +139,33 @@ def _connect(
         return dialect.connect(*arguments, **options)
     except (OSError, dialect.loaded_dbapi.Error) as error:
         raise OperationalError(None, None, error) from error
+
+
+def _limit_silence(engine: Engine) -> None:
+    """Make SQLAlchemy's errors of the driver's timeouts, which it does not translate.
+
+    Who does not answer is not asked for a rollback: the connection is closed.
+    """
+    dialect = engine.dialect
+    ping = dialect.do_ping
+
+    def answers(connection: DBAPIConnection) -> bool:
+        try:
+            return ping(connection)
+        except TimeoutError as error:
+            raise dialect.loaded_dbapi.OperationalError("no answer in time") from error
+
+    dialect.do_ping = answers  # type: ignore[assignment]  # there is no event for it
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> OperationalError | None:
+        error = context.original_exception
+        if not isinstance(error, TimeoutError):
+            return None
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        slow = TimeoutError("no answer in DATABASE_STATEMENT_TIMEOUT")
+        return OperationalError(context.statement, None, slow, hide_parameters=True)
 
 
 def _begin_transactions(engine: Engine) -> None:

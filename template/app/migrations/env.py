@@ -76,7 +76,7 @@ def write_sql(url: str) -> None:
 
 
 async def connect_and_migrate(settings: Settings) -> None:
-    engine = migration_engine(settings.database_url)
+    engine = migration_engine(settings)
     watch_commits(engine, METADATA, settings)
     event.listen(Table, "before_create", keep_autoincrement)
     try:

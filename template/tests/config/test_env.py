@@ -29,6 +29,14 @@ def test_names_of_tools_that_read_the_same_file_are_left_alone() -> None:
     assert name_problems({"COMPOSE_PROJECT_NAME": "a", "POSTGRES_USER": "b"}, {}) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["OTEL_SERVICE_NAME", "SENTRY_DSN", "UVICORN_LOOP", "TZ", "WEB_CONCURRENCY"],
+)
+def test_names_of_libraries_and_platforms_are_left_alone(name: str) -> None:
+    assert name_problems({name: "a"}, {}) == []
+
+
 def test_the_environment_may_hold_anything_else() -> None:
     assert name_problems({}, {"PATH": "/bin", "LOG_CATEGORYS": "ALL"}) == []
 

@@ -1,8 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
-from app.config import get_settings
+from app.config import Settings, get_settings
+from app.config.load import _values
 from app.errors import StartupError
 from tests.config.conftest import SECRET_KEY, WriteEnv
 
@@ -171,3 +174,61 @@ def test_a_file_that_is_no_text_is_refused(write_env: WriteEnv) -> None:
     write_env().write_bytes(b"\xff\xfe")
 
     assert refusal().startswith(f"{Path('.env')} cannot be read")
+
+
+def test_a_link_of_kubernetes_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "model_fields", {"mail_port": FieldInfo(default=25)})
+    monkeypatch.setenv("MAIL_PORT", "tcp://10.96.0.12:25")
+
+    assert _values({}) == {"mail_port": 25}
+    assert _values({"MAIL_PORT": "26"}) == {"mail_port": "26"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "workers"),
+    [
+        ({"WEB_CONCURRENCY": "3"}, "", 3),
+        ({"WEB_CONCURRENCY": "3"}, "WORKERS=1", 3),
+        ({"WEB_CONCURRENCY": "3", "WORKERS": "2"}, "", 2),
+        ({}, "WEB_CONCURRENCY=3", 3),
+        ({"WORKERS": "2"}, "WEB_CONCURRENCY=3", 2),
+    ],
+)
+def test_workers_have_the_name_of_platforms_too(
+    write_env: WriteEnv,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    file: str,
+    workers: int,
+) -> None:
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    write_env(file)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert get_settings().workers == workers
+
+
+def test_the_name_that_was_written_is_named(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_env()
+    monkeypatch.setenv("WEB_CONCURRENCY", "many")
+
+    assert refusal().startswith("WEB_CONCURRENCY='many'")
+
+
+def test_settings_of_libraries_are_handed_on(
+    write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTRY_RELEASE", "of the environment")
+    for name in ("OTEL_SERVICE_NAME", "FORWARDED_ALLOW_IPS"):
+        monkeypatch.setenv(name, "")  # so that it is undone
+        monkeypatch.delenv(name)
+    write_env("OTEL_SERVICE_NAME=a", "FORWARDED_ALLOW_IPS=*", "SENTRY_RELEASE=b")
+
+    get_settings()
+
+    assert os.environ["OTEL_SERVICE_NAME"] == "a"
+    assert os.environ["FORWARDED_ALLOW_IPS"] == "*"
+    assert os.environ["SENTRY_RELEASE"] == "of the environment"

@@ -109,5 +109,5 @@ def test_a_driver_that_is_not_installed_is_named(
     with monkeypatch.context() as patch:
         for driver in ("aiosqlite", "asyncpg"):
             patch.setitem(sys.modules, driver, None)
-        with pytest.raises(StartupError, match="add it with: uv add a"):
+        with pytest.raises(StartupError, match="update -d database="):
             Database(settings)
