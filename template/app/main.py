@@ -16,7 +16,7 @@ from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.logs import configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
-from app.middleware import RequestLog, StartupLine
+from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
@@ -55,6 +55,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=["*"],
+        )
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
+    if settings.allowed_hosts:
+        app.add_middleware(
+            AllowedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False
         )
     app.add_middleware(StartupLine)
     serve_docs(app)

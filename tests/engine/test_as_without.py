@@ -55,6 +55,27 @@ async def test_a_response_of_the_handlers_own_has_no_header_of_a_dependency(
         client.cookies.clear()
 
 
+async def test_a_dependency_counts_each_request(serve: Serve) -> None:
+    """As a rate limit does: its header on a hit is that of this request."""
+    left = iter(range(9, 0, -1))
+
+    async def limit(response: Response) -> None:
+        response.headers["X-RateLimit-Remaining"] = str(next(left))
+
+    router = APIRouter(dependencies=[Depends(limit)])
+
+    @router.get("/limited")
+    @cached(namespace="limited")
+    async def limited() -> int:
+        return 1
+
+    client = await serve(router)
+    for expected, remaining in (("MISS", "9"), ("HIT", "8"), ("HIT", "7")):
+        answer = await client.get("/limited")
+        assert outcome(answer) == expected
+        assert answer.headers.get_list("x-ratelimit-remaining") == [remaining]
+
+
 class Closed(Exception):
     """What the application answers with 200."""
 

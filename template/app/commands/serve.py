@@ -75,6 +75,8 @@ def serve(
             reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
             log_config=None,
             access_log=False,
+            forwarded_allow_ips=list(settings.forwarded_allow_ips),
+            timeout_graceful_shutdown=settings.shutdown_timeout,
         )
 
 

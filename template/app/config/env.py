@@ -14,8 +14,7 @@ from app.errors import StartupError
 # What Docker Compose and the servers beside the service read from the same file.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "POSTGRES_")
 # What the libraries in this process read; they look for it in the environment.
-LIBRARIES = ("OTEL_", "FASTAPI_", "UVICORN_", "SENTRY_")
-HANDED_ON = ("FORWARDED_ALLOW_IPS", "TZ")
+LIBRARIES = ("OTEL_", "FASTAPI_", "UVICORN_", "SENTRY_", "TZ")
 # Settings of parts that this service may have been rendered without.
 PARTS = {
     "REDIS_": "-d enable_caching=true -d cache_backend=redis",
@@ -56,7 +55,7 @@ def read_env_file(path: Path) -> dict[str, str | None]:
 def hand_on(in_file: Mapping[str, str | None]) -> None:
     """Put what others in this process read into the environment, which wins."""
     for name, value in in_file.items():
-        if value and (name in HANDED_ON or name.startswith(LIBRARIES)):
+        if value and name.startswith(LIBRARIES):
             os.environ.setdefault(name, value)
     if "TZ" in in_file and hasattr(time, "tzset"):
         time.tzset()
@@ -93,7 +92,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def _problem(name: str, value: str | None, leftovers: bool) -> str | None:
     known = setting_names()
     upper = name.upper()
-    if upper in (*known, *HANDED_ON, "ENV_FILE", "WEB_CONCURRENCY"):
+    if upper in (*known, "ENV_FILE", "WEB_CONCURRENCY"):
         return None
     if upper.startswith(FOREIGN_PREFIXES + LIBRARIES):
         return None

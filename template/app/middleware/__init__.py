@@ -1,6 +1,7 @@
 """Pure ASGI middleware: no task and no buffer between a client and a route."""
 
+from app.middleware.address import AllowedHosts, RootPath
 from app.middleware.requests import RequestLog
 from app.middleware.startup import StartupLine
 
-__all__ = ["RequestLog", "StartupLine"]
+__all__ = ["AllowedHosts", "RequestLog", "RootPath", "StartupLine"]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.commands.serve import address
-from app.config import get_settings
+from app.config import Settings, get_settings
 from app.database import Database
 from app.errors import StartupError
 from tests.commands.conftest import Run, refusal
@@ -98,6 +98,32 @@ def test_serves_until_it_is_told_to_stop(
 
         assert process.wait(60) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_request_that_never_ends_does_not_keep_it_running(
+    settings: Settings, tmp_path: Path
+) -> None:
+    port = free_port()
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [API_ADMIN, "serve", "--port", str(port)],
+            env=os.environ | {"SHUTDOWN_TIMEOUT": "1"},
+            stdout=log,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        _wait_for(f"http://127.0.0.1:{port}/livez", process)
+        with socket.create_connection((settings.host, port)) as stalled:
+            stalled.sendall(
+                b"POST /login/ HTTP/1.1\r\nHost: service\r\nContent-Length: 9\r\n"
+                b"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert stalled.recv(100).startswith(b"HTTP/1.1 100")  # it waits for more
+            process.terminate()
+
+            assert process.wait(30) == 0
 
 
 @pytest.mark.usefixtures("settings")

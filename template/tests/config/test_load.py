@@ -69,6 +69,9 @@ def test_a_required_setting_is_asked_for(write_env: WriteEnv, name: str) -> None
         ("PORT=99999", "65535"),
         ("PORT=http", "1 to 65535"),
         ("WORKERS=0", "1 to 1024"),
+        ("SHUTDOWN_TIMEOUT=0", "1 to 3600"),
+        ("FORWARDED_ALLOW_IPS=proxy", "no IP address or network"),
+        ("ALLOWED_HOSTS=https://a.example.com", "without scheme and port"),
         ("ENVIRONMENT=staging", "'development', 'production' or 'test'"),
         ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("LOG_CATEGORIES=CACHE,REQESTS", "CACHE, REQUESTS, AUTH, DATABASE, ALL"),
@@ -222,13 +225,13 @@ def test_settings_of_libraries_are_handed_on(
     write_env: WriteEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SENTRY_RELEASE", "of the environment")
-    for name in ("OTEL_SERVICE_NAME", "FORWARDED_ALLOW_IPS"):
+    for name in ("OTEL_SERVICE_NAME", "FASTAPI_ENV"):
         monkeypatch.setenv(name, "")  # so that it is undone
         monkeypatch.delenv(name)
-    write_env("OTEL_SERVICE_NAME=a", "FORWARDED_ALLOW_IPS=*", "SENTRY_RELEASE=b")
+    write_env("OTEL_SERVICE_NAME=a", "FASTAPI_ENV=*", "SENTRY_RELEASE=b")
 
     get_settings()
 
     assert os.environ["OTEL_SERVICE_NAME"] == "a"
-    assert os.environ["FORWARDED_ALLOW_IPS"] == "*"
+    assert os.environ["FASTAPI_ENV"] == "*"
     assert os.environ["SENTRY_RELEASE"] == "of the environment"
