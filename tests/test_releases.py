@@ -14,6 +14,7 @@ import owner
 import release
 from harness import ROOT, Project, Template
 from release import Release, kept_releases
+from test_after_update import step
 from updating import Owner, contents, make_history
 
 KEPT = kept_releases()
@@ -76,6 +77,29 @@ def test_kept_release_is_what_its_tag_has(kept: Release, tmp_path: Path) -> None
     tagged = release.committed(ROOT, kept.tag, tmp_path / "tagged")
     unpacked = kept.unpack(tmp_path / "kept")
     assert contents(Project(unpacked, {})) == contents(Project(tagged, {}))
+
+
+def test_workflow_tags_what_is_kept(tmp_path: Path) -> None:
+    """A release whose tag was not pushed is no version for Copier."""
+    origin, work = tmp_path / "origin", tmp_path / "work"
+    clone = ("git", "clone", "--quiet")
+    subprocess.run([*clone, "--bare", ROOT, origin], check=True)
+    subprocess.run([*clone, "--no-tags", origin, work], check=True)
+    repository = Project(work, {})
+    for kept in KEPT:
+        repository.run("git", "push", "--quiet", "origin", f":refs/tags/{kept.tag}")
+    program = step(Project(ROOT, {}), "release.yml", "Tag what is kept")
+
+    printed = repository.run("bash", "-eo", "pipefail", "-c", program)
+
+    assert [line.split()[0] for line in printed.splitlines()] == [
+        kept.tag for kept in KEPT
+    ]
+    for kept in KEPT:
+        tagged = release.committed(origin, kept.tag, tmp_path / kept.tag)
+        unpacked = kept.unpack(tmp_path / f"kept-{kept.version}")
+        assert contents(Project(unpacked, {})) == contents(Project(tagged, {}))
+    assert repository.run("bash", "-eo", "pipefail", "-c", program) == ""
 
 
 def test_every_tag_of_a_version_is_kept() -> None:
