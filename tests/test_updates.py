@@ -26,6 +26,7 @@ DESCRIPTION = {"project_description": "Sells books."}  # which the owner looks f
 QUICK = [
     "tests/resources/test_note.py",  # the owner's
     "tests/resources/test_home.py",
+    "tests/test_access.py",
     "tests/test_openapi.py",
     "tests/config",
     "tests/database/test_migrate.py",

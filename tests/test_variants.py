@@ -105,7 +105,7 @@ def test_migrations_go_up_and_down_and_match_the_models(
     assert "up to date" in service.run("api-admin", "db", "current", **database)
 
 
-@pytest.mark.in_ci("sqlite", "postgresql-memory", "postgresql-redis")
+@pytest.mark.in_ci("sqlite", "postgresql-redis")
 def test_own_tests_pass(
     service: Project, mypy_cache: Path, database: dict[str, str]
 ) -> None:
@@ -230,7 +230,7 @@ def test_service_needs_nothing_of_the_development_group(
     )
 
 
-@pytest.mark.in_ci("sqlite-memory", "postgresql-none")
+@pytest.mark.in_ci("sqlite-memory")
 def test_first_feature_by_hand_ends_in_green(
     service: Project, database: dict[str, str], mypy_cache: Path
 ) -> None:
@@ -247,7 +247,7 @@ def test_first_feature_by_hand_ends_in_green(
         service.run("git", "clean", "--quiet", "--force", "-d")
 
 
-@pytest.mark.in_ci("sqlite-none", "postgresql-redis")
+@pytest.mark.in_ci("postgresql-redis")
 def test_new_tables_pass_all_checks(
     service: Project, database: dict[str, str], mypy_cache: Path
 ) -> None:

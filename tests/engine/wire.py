@@ -9,7 +9,10 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-WAYS = ["asgi", "httptools", "h11"]  # without a server, and with each parser
+from tests.engine.each import THOROUGH
+
+# Without a server, and with each parser of uvicorn.
+WAYS = ["asgi", "httptools", *(["h11"] if THOROUGH else [])]
 
 
 @asynccontextmanager
