@@ -40,6 +40,9 @@ TABLES = ["users", "api keys", "Orders", "tags"]
         ("SELECT a FROM t FOR NO KEY UPDATE", []),
         ("SELECT t.update, replace(a, 'b', 'c') AS insert FROM t", []),
         ("BEGIN IMMEDIATE", []),
+        ("PRAGMA user_version", []),
+        ('PRAGMA main.table_info("t")', []),
+        ("PRAGMA foreign_key_check(t)", []),
     ],
 )
 def test_a_text_tells_what_it_writes(text: str, writes: list[tuple[str, str]]) -> None:
@@ -55,6 +58,8 @@ def test_a_text_tells_what_it_writes(text: str, writes: list[tuple[str, str]]) -
         "DROP TABLE t",
         "DO $$ BEGIN DELETE FROM t; END $$",
         "CALL work()",
+        "PRAGMA user_version = 7",
+        "PRAGMA main.user_version(7)",
         "COPY t FROM STDIN",
         "SELECT 1; DELETE FROM t",
         "COMMIT PREPARED 'of another connection'",

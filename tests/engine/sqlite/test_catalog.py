@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from app.cache import touches
+from app.cache import cached, touches
 from app.cache.engine import rules
 from tests.engine.shop import Shop, Tag, tag
 
@@ -25,3 +25,16 @@ async def test_a_table_that_replaces_rows_by_its_definition_is_seen(
     async with shop.session.begin() as session:
         session.add(Tag(id=2, name="one"))
     assert await tag(shop, id=1) == []
+
+
+async def test_what_a_pragma_sets_is_seen(shop: Shop) -> None:
+    async def version() -> int:
+        async with shop.session() as session:
+            found = await session.execute(text("PRAGMA user_version"))
+            return int(found.scalar_one())
+
+    cached_version = cached(namespace="shop-version")(version)
+    assert await cached_version() == 0
+    async with shop.session.begin() as session:
+        await session.execute(text("PRAGMA user_version = 7"))
+    assert await cached_version() == 7

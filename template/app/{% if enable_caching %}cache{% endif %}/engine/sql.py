@@ -30,6 +30,12 @@ _QUIET = re.compile(
     r"BEGIN|START|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|"
     r"SHOW|PRAGMA|LOCK|LISTEN|UNLISTEN|NOTIFY|ANALYZE"
 )
+# Of SQLite's PRAGMAs with an argument, those that only ask. The others set something,
+# such as `user_version`, which another statement reads.
+_ASKS = re.compile(
+    r"TABLE_X?INFO|TABLE_LIST|INDEX_LIST|INDEX_X?INFO|"
+    r"FOREIGN_KEY_(?:LIST|CHECK)|INTEGRITY_CHECK|QUICK_CHECK"
+)
 # Before one of these words, UPDATE, DELETE and INSERT are no statements of their own.
 _PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "THEN"])
 _FROM_ENDS = re.compile(
@@ -107,12 +113,19 @@ def _tokens(text: str) -> Iterator[_Token]:
     yield _Token("other", "")
 
 
+def _sets_a_pragma(tokens: list[_Token]) -> bool:
+    texts = [token.text for token in tokens]
+    asks = "=" not in texts and ("(" not in texts or any(map(_ASKS.fullmatch, texts)))
+    return texts[0] == "PRAGMA" and not asks
+
+
 def _understood(tokens: list[_Token]) -> Statement:
     while tokens[0].text == "(":
         tokens = tokens[1:]
     first = tokens[0].text
     alone = all(token.text != ";" for token in tokens[:-2])
-    if _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED":
+    quiet = _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED"
+    if quiet and not _sets_a_pragma(tokens):
         ends = first in ("COMMIT", "END")
         return Statement({}, frozenset(), (), False, None, False, ends)
     everything = first not in _READS | _WRITES
