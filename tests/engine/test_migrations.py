@@ -1,7 +1,6 @@
 """C1: after a migration nothing is served that was made before it."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from app.cache.engine.exchange import running
 from app.config import Settings
 from app.database import Database, SessionDep, migrate, revisions
 from app.models import User
+from tests.migrations import add_revision
 from tests.people import Person
 
 router = APIRouter()
@@ -31,26 +31,14 @@ def routers() -> tuple[APIRouter, ...]:
     return (router,)
 
 
-DATA_MIGRATION = """
-from alembic import op
-revision = "renamed"
-down_revision = "{head}"
-branch_labels = None
-depends_on = None
-def upgrade() -> None:
-    op.execute("UPDATE users SET first_name = 'New'")
-def downgrade() -> None:
-    op.execute("UPDATE users SET first_name = 'Old'")
-"""
-
-
 @pytest.fixture
-def data_migration() -> Iterator[None]:
-    (head,) = revisions.head_revisions()
-    file = Path(revisions.MIGRATIONS) / "versions" / "zz_renamed.py"
-    file.write_text(DATA_MIGRATION.format(head=head))
-    yield
-    file.unlink()
+def data_migration(migrations: Path) -> None:
+    """Add it to a copy of the folder: tests of other processes read the original."""
+    add_revision(
+        migrations,
+        "op.execute(\"UPDATE users SET first_name = 'New'\")",
+        undo="op.execute(\"UPDATE users SET first_name = 'Old'\")",
+    )
 
 
 async def test_a_data_migration_is_seen_by_the_running_service(
