@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import fastapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
@@ -24,6 +24,15 @@ from app.cache.engine.route import CachedRoute, is_served
 from app.cache.engine.rules import rules
 
 log = logging.getLogger("app.cache")
+
+# Starlette's middleware that leaves bodies alone, by modules: some need more packages.
+KEEP_BODIES = {
+    f"starlette.middleware.{module}"
+    for module in (
+        *("authentication", "body_limit", "cors", "errors", "exceptions"),
+        *("httpsredirect", "opentelemetry", "sessions", "trustedhost"),
+    )
+}
 
 
 class Head(NamedTuple):
@@ -66,7 +75,7 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
     seen: set[int] = set()  # an application may be mounted more than once
     for context, mounts, owner, by_host in _walk(app, (), by_host=False):
         encodes |= any(
-            each.cls not in keeps_bodies and not _keeps_bodies(each.cls)
+            each.cls not in keeps_bodies and each.cls.__module__ not in KEEP_BODIES
             for each in getattr(owner, "user_middleware", ())
         )
         if context is None:
@@ -120,13 +129,6 @@ def _walk(
             yield from _walk(below, (*mounts, context.path_regex), by_host=by_host)
         elif isinstance(route, Host):
             yield from _walk(route.app, mounts, by_host=True)
-
-
-def _keeps_bodies(middleware: Any) -> bool:
-    """Tell whether a middleware is one of Starlette's that leaves bodies alone."""
-    module: str = middleware.__module__
-    encodes = middleware.__qualname__ in ("GZipMiddleware", "BaseHTTPMiddleware")
-    return module.startswith("starlette.middleware.") and not encodes
 
 
 def _policy_of(route: RouteContext) -> CachePolicy | None:
