@@ -21,6 +21,9 @@ PARTS = {
     "CACHE_TIMEOUT": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_FALLBACK_TTL": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_": "-d enable_caching=true",
+    "DATABASE_CONNECT_TIMEOUT": "-d database=postgresql",
+    "DATABASE_STATEMENT_TIMEOUT": "-d database=postgresql",
+    "DATABASE_POOLER": "-d database=postgresql",
 }
 SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED")
 OFF = ("", "0", "false", "no", "off", "f", "n")

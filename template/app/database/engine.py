@@ -22,6 +22,13 @@ from app.config.settings import Settings
 from app.database.base import Base
 from app.errors import StartupError
 
+# What PostgreSQL says of a prepared statement that is not there, or is there twice.
+_NOT_PREPARED = ("26000", "42P05")
+_POOLER = (
+    "a prepared statement is another connection's: if a pooler such as PgBouncer is in"
+    " front of the server, set DATABASE_POOLER=true"
+)
+
 
 class Database:
     """The engine, which connects when it is first used, and its sessions."""
@@ -160,6 +167,8 @@ def _limit_silence(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> OperationalError | None:
         error = context.original_exception
+        if getattr(error, "sqlstate", None) in _NOT_PREPARED:
+            return OperationalError(None, None, Exception(_POOLER))
         if not isinstance(error, TimeoutError):
             return None
         context.is_disconnect = True

@@ -7,5 +7,5 @@ from app.errors import StartupError
 
 def test_memory_serves_one_process_only(settings: Settings) -> None:
     check_workers(1, settings)
-    with pytest.raises(StartupError, match="WORKERS=2, but the memory cache serves"):
+    with pytest.raises(StartupError, match="is 2, but the memory cache serves"):
         check_workers(2, settings)
