@@ -14,7 +14,7 @@ from app.database.ready import require_ready
 from app.database.streams import check_streams
 from app.docs import serve_docs
 from app.errors import install_error_handlers
-from app.logs import configure_logs
+from app.logs import SERVER, configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
 from app.middleware import (
     AllowedHosts,
@@ -57,6 +57,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Bounds, max_body_size=MAX_BODY_SIZE)
     if settings.allowed_hosts:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
+    elif settings.environment == "production":
+        SERVER.info("ALLOWED_HOSTS is empty: requests for any host are answered")
     app.add_middleware(RequestLog)
     if settings.cors_origins:
         app.add_middleware(
