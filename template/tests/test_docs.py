@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.config import Settings
 from app.main import create_app
 from tests.environment import settings_from
 
@@ -98,10 +99,10 @@ async def test_a_page_may_run_its_own_scripts_only(
     ],
 )
 async def test_production_has_no_documentation_unless_asked(
-    environment: str, asked: str, status: int
+    settings: Settings, environment: str, asked: str, status: int
 ) -> None:
     with settings_from(
-        DATABASE_URL="sqlite:///app.db", ENVIRONMENT=environment, API_DOCS=asked
+        DATABASE_URL=settings.database_url, ENVIRONMENT=environment, API_DOCS=asked
     ) as settings:
         transport = httpx.ASGITransport(create_app(settings))
     async with httpx.AsyncClient(
