@@ -128,13 +128,13 @@ async def test_a_refusal_is_a_problem_document() -> None:
 
 async def test_bodies_and_many_requests_are_no_heads() -> None:
     async with serving() as port, dial(port) as (reader, writer):
-        size = 5 * MAX_HEAD_SIZE
+        size = 2 * MIB
         upload = UPLOAD.replace(b" 9", b" %d" % size) + b"a" * size
         writer.write(3 * upload)
         for _ in range(3):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
-            assert await reader.readexactly(6) == str(size).encode()
+            assert await reader.readexactly(7) == str(size).encode()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,15 @@ async def test_who_does_not_go_on_is_cut_off(part: bytes) -> None:
             answer = await rest(reader)
         assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
         assert (await ask(port)).status_code == 200
+
+
+@pytest.mark.parametrize("part", [b"\r\n", HEAD, UPLOAD + b"a"])
+async def test_so_is_who_had_an_answer_before(part: bytes) -> None:
+    async with serving(patience=0.2) as port, dial(port) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        writer.write(part)
+        await rest(reader)
 
 
 async def test_who_has_an_answer_and_goes_on_is_cut_off() -> None:
