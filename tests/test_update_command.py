@@ -26,7 +26,7 @@ from test_after_update import (
 
 QUICK = {"PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/resources/test_home.py"}
 
-SIZE = "MAX_BODY_SIZE = 1_048_576"
+SIZE = "MAX_BODY_SIZE = 16_384"
 SCHEME = 'return f"http://{host}:{port}"'
 UV_RANGE = "uv_build>=0.13,<0.14"
 
@@ -195,5 +195,5 @@ def test_conflicts_are_named_solved_and_finished(committed: Project) -> None:
     committed.run("bash", "-ec", commit)
     assert not committed.run("git", "status", "--porcelain")
     assert "Version v0.2.0 of the template" in committed.run("git", "log", "-1")
-    assert "9_048_576" in committed.text("app/main.py")
+    assert "96_384" in committed.text("app/main.py")
     committed.run("git", "reset", "--quiet", "--hard", "HEAD~1")

@@ -100,6 +100,21 @@ def test_serves_until_it_is_told_to_stop(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.usefixtures("settings")
+def test_names_no_documentation_that_is_not_served() -> None:
+    port = free_port()
+    with subprocess.Popen(
+        [API_ADMIN, "serve", "--port", str(port)],
+        env=os.environ | {"ENVIRONMENT": "production"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"Serving http://127.0.0.1:{port}\n"
+        process.terminate()
+
+
 def test_a_request_that_never_ends_does_not_keep_it_running(
     settings: Settings, tmp_path: Path
 ) -> None:
