@@ -15,6 +15,7 @@ from app.database.streams import check_streams
 from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.logs import configure_logs
+from app.logs.traces import telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
 from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
 from app.openapi import describe_problems, operation_id
@@ -29,7 +30,7 @@ api_router.include_router(yours.router)
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return a service of its own, with its own database and settings."""
     settings = settings or get_settings()
-    configure_logs(settings.log_level, settings.log_categories)
+    configure_logs(settings.log_level, settings.log_categories, settings.log_format)
     app = FastAPI(
         title=settings.api_title,
         description=settings.api_description,
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         max_body_size=MAX_BODY_SIZE,
+        telemetry=telemetry(settings.root_path),
     )
     app.state.settings = settings
     app.state.database = Database(settings)
@@ -47,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     describe_problems(app)
     # The middleware added last is the outermost.
     install_cache(app, settings)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, proxies=settings.forwarded_allow_ips)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -73,6 +75,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         check_streams(app)
+        trace_libraries(database.engines)
         revision = await require_ready(database)
         async with (
             cache_lifespan(app, app.state.settings, revision),

@@ -1,0 +1,121 @@
+"""What it costs to watch a hit: log lines for machines, and traces. Counted, not timed."""
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.types import Message, Scope
+
+from app import logs
+from app.cache import cached
+
+HITS = 20
+MOST = 1.3  # times the calls of a hit that nobody watches
+
+router = APIRouter(prefix="/watched")
+
+
+@router.get("/{number}")
+@cached(namespace="watched")
+async def watched(number: int) -> list[int]:
+    return [number]
+
+
+@pytest.fixture
+def routers() -> list[APIRouter]:
+    return [router]
+
+
+@contextmanager
+def nobody_watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log warnings only, and trace nothing."""
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root, "handlers", [])  # pytest keeps all that is logged
+        logs.configure_logs("INFO", ("NONE",))
+        yield
+
+
+@contextmanager
+def everything_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log as JSON, and trace. What else is measured of a request belongs here, too."""
+    provider = TracerProvider()
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    written = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root, "handlers", [])
+        patch.setattr(sys, "stderr", written)
+        patch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+        logs.configure_logs("INFO", ("REQUESTS", "AUTH"), "json")
+        yield
+    assert '"cache": "hit"' in written.getvalue().splitlines()[-1]
+    assert exporter.get_finished_spans()[-1].attributes["cache.outcome"] == "hit"
+
+
+async def hit(app: FastAPI) -> None:
+    """Ask as a server does: what a client of the tests would do is not counted."""
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/watched/1",
+        "raw_path": b"/watched/1",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"service"), (b"accept", b"*/*")],
+        "client": ("127.0.0.1", 1234),
+        "server": ("service", 80),
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        pass
+
+    await app(scope, receive, send)
+
+
+async def calls_of_a_hit(app: FastAPI) -> float:
+    """Return how many functions in Python are called for it."""
+    calls = 0
+
+    def note(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    for _ in range(3):
+        await hit(app)
+    sys.setprofile(note)
+    try:
+        for _ in range(HITS):
+            await hit(app)
+    finally:
+        sys.setprofile(None)
+    return calls / HITS
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    yield
+    logs.configure_logs("INFO", ("REQUESTS", "AUTH"))
+
+
+async def test_a_hit_that_is_watched_costs_little_more(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nobody_watching(monkeypatch):
+        without = await calls_of_a_hit(app)
+    with everything_watched(monkeypatch):
+        watched = await calls_of_a_hit(app)
+    assert watched <= MOST * without, (watched, without)
