@@ -62,12 +62,12 @@ class JsonFormatter(logging.Formatter):
         if context.is_valid:
             line["trace_id"] = f"{context.trace_id:032x}"
             line["span_id"] = f"{context.span_id:016x}"
-        line.update(getattr(record, "fields", ()))
+        line |= getattr(record, "fields", {}) | line  # what is ours stays
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str).replace("\x7f", "\\u007f")
+        return _encode(line).replace("\x7f", "\\u007f")
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
@@ -77,6 +77,8 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         self.stream = sys.stderr
         super().emit(record)
 
+
+_encode = json.JSONEncoder(default=str).encode
 
 FORMATTERS = {"text": LineFormatter, "json": JsonFormatter}
 

@@ -85,15 +85,14 @@ class _Answer:
         """Note what the cache did, also in the request's span, which ends first."""
         self._cache = _outcome(headers.get("cache-status", ""))
         span = trace.get_current_span()
-        if not span.is_recording():
-            return
-        span.set_attribute("request.id", self.id)
-        if self._scope["query_string"]:  # FastAPI's has it
-            span.set_attribute("url.query", "REDACTED")
-        if self._cache is not None:
-            span.set_attribute("cache.outcome", self._cache)
+        if span.is_recording():
+            if self._scope["query_string"]:  # FastAPI notes it
+                span.set_attribute("url.query", "REDACTED")
             if self._cache == "hit":
-                span.set_attribute("cache.age", int(headers.get("age", "0")))
+                age = int(headers.get("age", "0"))
+                span.set_attributes({"cache.outcome": "hit", "cache.age": age})
+            elif self._cache is not None:
+                span.set_attribute("cache.outcome", self._cache)
 
     def log(self) -> None:
         scope = self._scope
@@ -155,10 +154,10 @@ def _outcome(status: str) -> str | None:
     _, ours, what = status.rpartition("fastapi; ")
     if not ours:
         return None
-    words = set(re.split(r"\W+", what))
-    return next(
-        (word for word in ("hit", "collapsed", "bypass") if word in words), "miss"
-    )
+    for word in ("collapsed", "bypass", "hit"):
+        if word in what:
+            return word
+    return "miss"
 
 
 def _route(scope: Scope) -> str | None:

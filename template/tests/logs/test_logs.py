@@ -47,13 +47,16 @@ def test_only_the_chosen_categories_speak(
     assert [line.split(" | ")[1] for line in lines(capsys)] == shown
 
 
-def test_warnings_of_all_categories_are_shown(
+def test_warnings_of_all_categories_are_shown_with_their_severity(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure_logs("INFO", ("NONE",))
     logs.CACHE.warning("the server is away")
+    logging.getLogger("uvicorn.error").error("no more sockets")
 
-    assert lines(capsys)[0].endswith("| CACHE | the server is away")
+    first, second = lines(capsys)
+    assert first.endswith("| CACHE | WARNING: the server is away")
+    assert second.endswith("| SERVER | ERROR: no more sockets")
 
 
 def test_the_level_holds_for_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
