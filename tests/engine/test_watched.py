@@ -9,16 +9,21 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.types import Message, Scope
 
 from app import logs
+from app.config import Settings
+from app.main import create_app
+from tests.asgi import lifespan
 from tests.people import Person
 
 HITS = 20
@@ -96,6 +101,30 @@ async def calls_of_a_hit(app: FastAPI, token: bytes) -> float:
     finally:
         sys.setprofile(None)
     return calls / HITS
+
+
+async def test_a_statement_is_a_span_below_that_of_its_request(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+    app = create_app(settings)
+    library = import_module("opentelemetry.instrumentation.sqlalchemy")
+    try:
+        async with lifespan(app):
+            exporter.clear()
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://a") as c:
+                await c.post("/login/", json={"email": "a@b.com", "password": "hush"})
+    finally:
+        library.SQLAlchemyInstrumentor().uninstrument()
+    *statements, request = exporter.get_finished_spans()
+    assert request.name == "POST /login/"
+    assert any(span.name.startswith("SELECT") for span in statements)
+    for span in statements:
+        assert span.parent == request.context
+        assert "a@b.com" not in span.to_json()
 
 
 @pytest.fixture(autouse=True)

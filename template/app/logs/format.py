@@ -67,7 +67,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return _encode(line).replace("\x7f", "\\u007f")
+        return _encode(line)
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

@@ -7,7 +7,7 @@ OTEL_LOGS_EXPORTER is otlp.
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.logs import SERVER
 from app.middleware.address import PROBES
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_OURS = ("asgi", "fastapi", "logging", "starlette")  # FastAPI and app.logs do that
 _NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 
@@ -47,7 +48,7 @@ def telemetry(root_path: str) -> TelemetryConfig:
 
 
 def trace_libraries(engines: Sequence[AsyncEngine]) -> None:
-    """Have SQLAlchemy and redis-py make spans, where the packages for that are there.
+    """Have other libraries make spans, where the packages for that are installed.
 
     Say what to install where traces are asked for and cannot be made.
     """
@@ -55,17 +56,13 @@ def trace_libraries(engines: Sequence[AsyncEngine]) -> None:
         if (name := _endpoint()) is not None and _lacking():
             SERVER.warning("%s needs packages for traces: uv add %s", name, _PACKAGES)
         return
-    if _installed("opentelemetry.instrumentation.sqlalchemy"):
-        module = import_module("opentelemetry.instrumentation.sqlalchemy")
-        # It names SQLAlchemy 2.0 as the newest that it knows; it works with 2.1.
-        _instrument(
-            module.SQLAlchemyInstrumentor(),
-            skip_dep_check=True,
-            engines=[engine.sync_engine for engine in engines],
-        )
-    if _installed("redis") and _installed("opentelemetry.instrumentation.redis"):
-        module = import_module("opentelemetry.instrumentation.redis")
-        _instrument(module.RedisInstrumentor())
+    for package in entry_points(group="opentelemetry_instrumentor"):
+        if package.name == "sqlalchemy":
+            # It names SQLAlchemy 2.0 as the newest that it knows, and works with 2.1.
+            these = [engine.sync_engine for engine in engines]
+            _instrument(package.load()(), skip_dep_check=True, engines=these)
+        elif package.name not in _OURS:
+            _instrument(package.load()())
 
 
 def _instrument(instrumentor: Any, **options: Any) -> None:
