@@ -13,7 +13,7 @@ from app.logs.request import request_id
 # One record stays one line, whatever a client put into its path.
 _BREAKS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _BREAKS}
-# A traceback has lines of its own.
+# A traceback has lines of its own, which are indented.
 _ESCAPES_BUT_LINES = {code: _ESCAPES[code] for code in _BREAKS if code != ord("\n")}
 
 
@@ -30,7 +30,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.category = _category(record)
-        message, during = record.message, request_id.get()
+        message, during = record.message.rstrip("\n"), request_id.get()
         if record.levelno >= logging.WARNING:
             message = f"{record.levelname}: {message}"
         if during:
@@ -39,7 +39,9 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).translate(_ESCAPES_BUT_LINES)
+        text = super().format(record).translate(_ESCAPES_BUT_LINES)
+        # An exception may quote a client; no line of it looks like one of the log.
+        return text.replace("\n", "\n  ")
 
 
 class JsonFormatter(logging.Formatter):
@@ -54,7 +56,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "category": _category(record),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage().rstrip("\n"),
         }
         if during := request_id.get():
             line["request_id"] = during

@@ -70,14 +70,14 @@ def test_a_failure_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise LookupError("the reason\x1b\x7f\u2028")
     except LookupError:
-        logging.getLogger("uvicorn.error").exception("failed\r\n\x85")
+        logging.getLogger("uvicorn.error").exception("failed\r\n\x85 here")
 
     (shown,) = capsys.readouterr().err.splitlines()
     assert shown.isascii()
     assert shown.isprintable()
     line = json.loads(shown)
     assert (line["level"], line["category"]) == ("ERROR", "SERVER")
-    assert line["message"] == "failed\r\n\x85"
+    assert line["message"] == "failed\r\n\x85 here"
     assert line["exception"].startswith("Traceback")
     assert line["exception"].endswith("LookupError: the reason\x1b\x7f\u2028")
 

@@ -105,7 +105,7 @@ async def test_a_failure_is_logged_with_its_traceback_and_id(
     first, *traceback, last = capsys.readouterr().err.splitlines()
     name = answer.headers["X-Request-ID"]
     assert first.endswith(f"ERROR: GET /of-a-test/broken failed | {name}")
-    assert traceback[-1] == "LookupError: the reason"
+    assert traceback[-1] == "  LookupError: the reason"
     assert last.endswith(f" | {name}")
 
 
