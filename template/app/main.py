@@ -17,7 +17,13 @@ from app.errors import install_error_handlers
 from app.logs import configure_logs
 from app.logs.traces import telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
-from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
+from app.middleware import (
+    AllowedHosts,
+    HiddenQuery,
+    RequestLog,
+    RootPath,
+    StartupLine,
+)
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
@@ -65,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             AllowedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False
         )
     app.add_middleware(StartupLine)
+    app.add_middleware(HiddenQuery)
     serve_docs(app)
     app.include_router(api_router)
     return app

@@ -86,8 +86,6 @@ class _Answer:
         self._cache = _outcome(headers.get("cache-status", ""))
         span = trace.get_current_span()
         if span.is_recording():
-            if self._scope["query_string"]:  # FastAPI notes it
-                span.set_attribute("url.query", "REDACTED")
             if self._cache == "hit":
                 age = int(headers.get("age", "0"))
                 span.set_attributes({"cache.outcome": "hit", "cache.age": age})

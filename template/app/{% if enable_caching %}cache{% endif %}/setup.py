@@ -20,7 +20,13 @@ from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
-from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
+from app.middleware import (
+    AllowedHosts,
+    HiddenQuery,
+    RequestLog,
+    RootPath,
+    StartupLine,
+)
 
 
 def install_cache(app: FastAPI, settings: Settings) -> None:
@@ -45,7 +51,14 @@ async def cache_lifespan(
     check_workers(settings.workers, settings)
     served: Served = app.state.response_cache
     try:
-        ours = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
+        ours = {
+            CacheMiddleware,
+            AllowedHosts,
+            HiddenQuery,
+            RequestLog,
+            RootPath,
+            StartupLine,
+        }
         routes = look_at(app, ours)
         check_rules()
         cache = Cache(await open_store(settings), settings, revision)

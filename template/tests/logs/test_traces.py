@@ -66,6 +66,19 @@ async def test_a_line_names_the_span_that_it_belongs_to(
     assert f'"span_id": "{context.span_id:016x}"' in shown
 
 
+async def test_the_query_of_a_refused_request_is_hidden_too(
+    settings: Settings, exporter: InMemorySpanExporter
+) -> None:
+    app = create_app(settings.model_copy(update={"allowed_hosts": ("a.example",)}))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://b") as client:
+        await client.get("/users/me?token=hush")
+
+    (span,) = exporter.get_finished_spans()
+    assert dict(span.attributes or {})["http.response.status_code"] == 400
+    assert "hush" not in span.to_json()
+
+
 async def test_a_failure_is_an_error_of_its_span(
     app: FastAPI, client: httpx.AsyncClient, exporter: InMemorySpanExporter
 ) -> None:
