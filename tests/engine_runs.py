@@ -19,6 +19,7 @@ KEPT = ROOT / ".cache" / "engine"  # the services that the command renders
 TOOLS = (
     *("hypothesis>=6.160", "pytest-xdist>=3.8"),
     *("gunicorn>=23", "uvicorn-worker>=0.4"),
+    "opentelemetry-instrumentation-sqlalchemy>=0.66b2",  # which has betas only
 )
 
 COMMAND = ("pytest", "-q")

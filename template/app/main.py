@@ -15,10 +15,12 @@ from app.database.streams import check_streams
 from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.logs import SERVER, configure_logs
+from app.logs.traces import telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
 from app.middleware import (
     AllowedHosts,
     Bounds,
+    HiddenQuery,
     RequestLog,
     ResponseHeaders,
     RootPath,
@@ -36,7 +38,7 @@ api_router.include_router(yours.router)
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return a service of its own, with its own database and settings."""
     settings = settings or get_settings()
-    configure_logs(settings.log_level, settings.log_categories)
+    configure_logs(settings.log_level, settings.log_categories, settings.log_format)
     app = FastAPI(
         title=settings.api_title,
         description=settings.api_description,
@@ -46,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
+        telemetry=telemetry(settings.root_path),
     )
     app.state.settings = settings
     app.state.database = Database(settings)
@@ -59,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
     elif settings.environment == "production":
         SERVER.info("ALLOWED_HOSTS is empty: requests for any host are answered")
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, proxies=settings.forwarded_allow_ips)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -73,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(ResponseHeaders, hsts_max_age=settings.hsts_max_age)
     app.add_middleware(StartupLine)
+    app.add_middleware(HiddenQuery)
     if settings.serves_docs:
         serve_docs(app)
     app.include_router(api_router)
@@ -84,6 +88,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         check_streams(app)
+        trace_libraries(database.engines)
         revision = await require_ready(database)
         async with (
             cache_lifespan(app, app.state.settings, revision),

@@ -100,12 +100,12 @@ def routes(
     if url or user:
         raise Misused("--url and --user are for --measure: add it")
 
-    from app.config import get_settings
+    from app.commands.running import settings_for_people
     from app.main import create_app
 
     rows = [
         row
-        for row in describe(create_app(get_settings()))
+        for row in describe(create_app(settings_for_people()))
         if text in row.path and (not only_open or row.api_keys == "any")
     ]
     if as_json:

@@ -39,6 +39,13 @@ def ready_database(settings: Settings) -> Iterator[None]:
         yield
 
 
+def settings_for_people() -> Settings:
+    """Return the settings for an application whose log a person reads: it is text."""
+    from app.config import get_settings
+
+    return get_settings().model_copy(update={"log_format": "text"})
+
+
 def in_session(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
     """Run `work` in one transaction on the service's database and return its result.
 

@@ -56,7 +56,9 @@ def serve(
     from app.logs import configure_logs
 
     settings = get_settings()
-    configure_logs(settings.log_level, frozenset(settings.log_categories))
+    configure_logs(
+        settings.log_level, frozenset(settings.log_categories), settings.log_format
+    )
     if reload and settings.workers > 1:
         raise Misused("--reload works with one process: leave out --workers")
     check_workers(settings.workers, settings)

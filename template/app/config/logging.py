@@ -13,6 +13,11 @@ class LogSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe lines to log"
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="What a line of the log is: text, for people, or json, one object"
+        " a line",
+    )
     log_categories: CommaList = Field(
         default=("REQUESTS", "AUTH"),
         description="What to log, separated by commas: CACHE, REQUESTS, AUTH, DATABASE,"
@@ -23,6 +28,11 @@ class LogSettings(BaseSettings):
     @classmethod
     def _in_any_case(cls, value: str) -> str:
         return value.upper() if str(value).upper() in LEVELS else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _in_small_letters(cls, value: str) -> str:
+        return str(value).lower()
 
     @field_validator("log_categories")
     @classmethod

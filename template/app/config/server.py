@@ -44,8 +44,8 @@ class ServerSettings(BaseSettings):
     )
     forwarded_allow_ips: CommaList = Field(
         default=("127.0.0.1",),
-        description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed:"
-        " addresses and networks, separated by commas; *: anybody's",
+        description="Proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-ID"
+        " are believed: addresses and networks, separated by commas; *: anybody's",
     )
     root_path: str = Field(
         default="",

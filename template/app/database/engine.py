@@ -45,6 +45,7 @@ class Database:
             pool_timeout=settings.database_pool_timeout,
         )
         watch_commits(self.engine, Base.metadata, settings)
+        self.engines = [self.engine]
         self._writer = self.engine
         if self.url.get_backend_name() == "sqlite":
             # SQLite has one writer at a time. Ours queue for one connection, in order;
@@ -52,6 +53,7 @@ class Database:
             # another one wrote between.
             writer = _create_engine(self.url, arguments, pool_size=1, max_overflow=0)
             watch_commits(writer, Base.metadata, settings)
+            self.engines.append(writer)
             self._writer = writer.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, expire_on_commit=False

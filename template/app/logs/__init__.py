@@ -1,13 +1,14 @@
 """Log lines, by category.
 
-A line reads `2026-01-02 14:23:45 | CACHE | text`. LOG_CATEGORIES says which categories
-speak; warnings and errors are always shown.
+A line reads `2026-01-02 14:23:45 | CACHE | text`, or is a JSON object: LOG_FORMAT.
+LOG_CATEGORIES says which categories speak; warnings and errors are always shown.
 """
 
 import logging
 from collections.abc import Collection
+from typing import Literal
 
-from app.logs.format import LineFormatter, StderrHandler
+from app.logs.format import FORMATTERS, StderrHandler
 
 AUTH = logging.getLogger("app.auth")
 CACHE = logging.getLogger("app.cache")
@@ -26,13 +27,17 @@ _CATEGORIES = {
 _ALWAYS = ("app.server", "uvicorn.error")
 
 
-def configure_logs(level: str, categories: Collection[str]) -> None:
+def configure_logs(
+    level: str, categories: Collection[str], form: Literal["text", "json"] = "text"
+) -> None:
     """Log to stderr: `categories` from `level` on, the others from WARNING on."""
     root = logging.getLogger()
-    if not any(isinstance(handler, StderrHandler) for handler in root.handlers):
-        handler = StderrHandler()
-        handler.setFormatter(LineFormatter())
-        root.addHandler(handler)
+    handlers = [each for each in root.handlers if isinstance(each, StderrHandler)]
+    if not handlers:
+        handlers = [StderrHandler()]
+        root.addHandler(handlers[0])
+    handlers[0].setFormatter(FORMATTERS[form]())
+    logging.captureWarnings(form == "json")
     least = logging.getLevelNamesMapping()[level]
     for category, names in _CATEGORIES.items():
         speaks = category in categories or "ALL" in categories

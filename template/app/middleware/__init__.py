@@ -3,12 +3,14 @@
 from app.middleware.address import AllowedHosts, RootPath
 from app.middleware.bounds import Bounds
 from app.middleware.headers import ResponseHeaders
+from app.middleware.query import HiddenQuery
 from app.middleware.requests import RequestLog
 from app.middleware.startup import StartupLine
 
 __all__ = [
     "AllowedHosts",
     "Bounds",
+    "HiddenQuery",
     "RequestLog",
     "ResponseHeaders",
     "RootPath",

@@ -1,68 +1,164 @@
 """What happened to each request."""
 
+import logging
 import re
 import secrets
 import time
+from collections.abc import Sequence
+from contextvars import Token
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any
 
+from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, problem_response
 from app.logs import REQUESTS, SERVER
+from app.logs.request import request_id
+from app.middleware.address import PROBES
 
 HEADER = "X-Request-ID"
-QUIET = {"/livez"}  # asked every few seconds; only what is no 200 is logged
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
     """Give every request an id, log its end, and answer 500 to what nobody caught.
 
-    Neither query strings nor headers are logged: they may hold credentials.
+    Neither query strings nor headers are logged: they may hold credentials. A probe is
+    logged when its answer is no 200. `proxies` are those whose ids are taken over.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
         self.app = app
+        self._proxies = _Proxies(proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        request_id = _request_id(Headers(scope=scope).get(HEADER))
-        scope.setdefault("state", {})["request_id"] = request_id
-        start = time.perf_counter()
-        status: int | None = None
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
-            await send(message)
-
+        given = Headers(scope=scope).get(HEADER)
+        if not (given and PLAIN_ID.fullmatch(given) and self._proxies.sent(scope)):
+            given = None
+        answer = _Answer(scope, send, given or secrets.token_hex(8))
+        scope.setdefault("state", {})["request_id"] = answer.id
+        token: Token[str] | None = request_id.set(answer.id)
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, answer.send)
         except Exception:
-            if status is not None:
+            if answer.status is not None:
+                token = None  # The server will log what it was, still with this id.
                 raise  # The answer has begun: all that is left is to break it off.
-            method, path = scope["method"], scope["path"]
-            SERVER.exception("%s %s failed, %s", method, path, request_id)
-            await problem_response(AppError())(scope, receive, send_with_id)
+            SERVER.exception("%s %s failed", scope["method"], scope["path"])
+            await problem_response(AppError())(scope, receive, answer.send)
         finally:
-            if status != 200 or scope["path"] not in QUIET:
-                REQUESTS.info(
-                    "%s %s %s (%.2fms) %s",
-                    scope["method"],
-                    scope["path"],
-                    status or "cancelled",
-                    (time.perf_counter() - start) * 1000,
-                    request_id,
-                )
+            answer.log()
+            if token is not None:
+                request_id.reset(token)
 
 
-def _request_id(given: str | None) -> str:
-    """Keep the id that the caller gave, if it is a plain one: it joins our logs."""
-    if given is not None and PLAIN_ID.fullmatch(given):
-        return given
-    return secrets.token_hex(8)
+class _Answer:
+    """What is known of a request and of its answer."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self.id = request_id
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._started = time.perf_counter()
+        self._ended = False
+        self._cache: str | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[HEADER] = self.id
+            self._describe(headers)
+        elif not message.get("more_body"):
+            self._ended = True
+        await self._send(message)
+
+    def _describe(self, headers: Headers) -> None:
+        """Note what the cache did, also in the request's span, which ends first."""
+        self._cache = _outcome(headers.get("cache-status", ""))
+        span = trace.get_current_span()
+        if span.is_recording():
+            if self._cache == "hit":
+                age = int(headers.get("age", "0"))
+                span.set_attributes({"cache.outcome": "hit", "cache.age": age})
+            elif self._cache is not None:
+                span.set_attribute("cache.outcome", self._cache)
+
+    def log(self) -> None:
+        scope = self._scope
+        method, path, status = scope["method"], scope["path"], self.status
+        if status == 200 and path.removeprefix(scope.get("root_path", "")) in PROBES:
+            return
+        if not REQUESTS.isEnabledFor(logging.INFO):
+            return
+        ms = (time.perf_counter() - self._started) * 1000
+        end = "cancelled" if status is None else status
+        if status is not None and not self._ended:
+            end = f"{status} cut off"
+        fields = {
+            "method": method,
+            "path": path,
+            "route": _route(scope),
+            "status": status,
+            "complete": self._ended,
+            "ms": round(ms, 2),
+            "cache": self._cache,
+        }
+        REQUESTS.info(
+            *("%s %s %s (%.2fms)", method, path, end, ms), extra={"fields": fields}
+        )
+
+
+class _Proxies:
+    """The proxies that are trusted, FORWARDED_ALLOW_IPS."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._all = "*" in names
+        networks = [ip_network(name) for name in names if name != "*"]
+
+        @lru_cache(maxsize=1024)
+        def trusted(host: str) -> bool:
+            try:
+                address = ip_address(host)
+            except ValueError:
+                return False
+            return any(address in network for network in networks)
+
+        self._trusted = trusted
+
+    def sent(self, scope: Scope) -> bool:
+        """Tell whether one of them sent this request.
+
+        uvicorn has put the client that a trusted proxy names in the proxy's place, and
+        0 for its port, which no connection has. Where a proxy names the port, too,
+        there is no telling, so it counts as nobody's.
+        """
+        client = scope.get("client")
+        if self._all or client is None:
+            return self._all
+        return client[1] == 0 or self._trusted(client[0])
+
+
+def _outcome(status: str) -> str | None:
+    """Return what the cache did, in one word, by Cache-Status (RFC 9211)."""
+    _, ours, what = status.rpartition("fastapi; ")
+    if not ours:
+        return None
+    for word in ("collapsed", "bypass", "hit"):
+        if word in what:
+            return word
+    return "miss"
+
+
+def _route(scope: Scope) -> str | None:
+    """Return the path of the request's route as it was declared, with its prefixes."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", None)

@@ -23,6 +23,7 @@ from app.errors import StartupError
 from app.middleware import (
     AllowedHosts,
     Bounds,
+    HiddenQuery,
     RequestLog,
     ResponseHeaders,
     RootPath,
@@ -31,8 +32,8 @@ from app.middleware import (
 
 # The middleware of the service, which leaves bodies alone.
 _OURS = {
-    *(CacheMiddleware, AllowedHosts, Bounds, RequestLog, ResponseHeaders),
-    *(RootPath, StartupLine),
+    *(CacheMiddleware, AllowedHosts, Bounds, HiddenQuery, RequestLog),
+    *(ResponseHeaders, RootPath, StartupLine),
 }
 
 

@@ -74,6 +74,7 @@ def test_a_required_setting_is_asked_for(write_env: WriteEnv, name: str) -> None
         ("ALLOWED_HOSTS=https://a.example.com", "without scheme and port"),
         ("ENVIRONMENT=staging", "'development', 'production' or 'test'"),
         ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("LOG_FORMAT=xml", "should be 'text' or 'json'"),
         ("LOG_CATEGORIES=CACHE,REQESTS", "CACHE, REQUESTS, AUTH, DATABASE, ALL"),
         ("LOG_CATEGORIES=NONE,AUTH", "NONE alone"),
         ("CORS_ORIGINS=app.example.com", "https://"),

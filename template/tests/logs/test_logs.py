@@ -47,13 +47,16 @@ def test_only_the_chosen_categories_speak(
     assert [line.split(" | ")[1] for line in lines(capsys)] == shown
 
 
-def test_warnings_of_all_categories_are_shown(
+def test_warnings_of_all_categories_are_shown_with_their_severity(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure_logs("INFO", ("NONE",))
     logs.CACHE.warning("the server is away")
+    logging.getLogger("uvicorn.error").error("no more sockets")
 
-    assert lines(capsys)[0].endswith("| CACHE | the server is away")
+    first, second = lines(capsys)
+    assert first.endswith("| CACHE | WARNING: the server is away")
+    assert second.endswith("| SERVER | ERROR: no more sockets")
 
 
 def test_the_level_holds_for_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,14 +85,18 @@ def test_rows_that_were_read_are_never_logged(
     assert lines(capsys) == []
 
 
-def test_a_traceback_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_commands_no_terminal_and_forges_no_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     logs.configure_logs("INFO", ())
     try:
-        raise ValueError("\x1b[2J\r\u2028")
+        raise ValueError("\x1b[2J\r\u2028\n2026-01-02 14:23:45 | AUTH | forged")
     except ValueError:
         logs.SERVER.exception("failed")
 
-    assert lines(capsys)[-1] == r"ValueError: \x1b[2J\r\u2028"
+    *_, text, forged = lines(capsys)
+    assert text == r"  ValueError: \x1b[2J\r\u2028"
+    assert forged == "  2026-01-02 14:23:45 | AUTH | forged"
 
 
 def test_statements_are_a_matter_of_the_database(

@@ -1,13 +1,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from fastapi.responses import StreamingResponse
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import logs
+from app.logs import SERVER
 from tests.paths import match_first
 
 
@@ -33,14 +36,10 @@ async def test_only_a_probe_that_fails_is_a_line(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     await client.get("/livez")
-    assert not [r for r in caplog.records if r.name == logs.REQUESTS.name]
-    await client.post("/livez")
     await client.get("/readyz")
-    shown = [r.getMessage() for r in caplog.records if r.name == logs.REQUESTS.name]
-    assert [line.partition(" (")[0] for line in shown] == [
-        "POST /livez 405",
-        "GET /readyz 200",
-    ]
+    await client.post("/livez")
+    (line,) = [r.getMessage() for r in caplog.records if r.name == logs.REQUESTS.name]
+    assert line.startswith("POST /livez 405 (")
 
 
 async def test_every_answer_has_an_id(client: httpx.AsyncClient) -> None:
@@ -50,13 +49,36 @@ async def test_every_answer_has_an_id(client: httpx.AsyncClient) -> None:
     assert first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
 
 
-async def test_the_id_of_the_caller_is_kept(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("client", "kept"),
+    [
+        (("127.0.0.1", 5000), True),  # the proxy itself
+        (("198.51.100.7", 0), True),  # whom uvicorn was told of by the proxy
+        (("198.51.100.7", 5000), False),
+        (None, False),
+    ],
+)
+async def test_the_id_of_a_trusted_proxy_is_kept(
+    app: FastAPI, client: tuple[str, int], kept: bool
 ) -> None:
-    answer = await client.get("/nowhere", headers={"X-Request-ID": "trace-1.2_3"})
+    transport = httpx.ASGITransport(app, client=client)
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as caller:
+        answer = await caller.get("/nowhere", headers={"X-Request-ID": "mine-1.2_3"})
 
-    assert answer.headers["X-Request-ID"] == "trace-1.2_3"
-    assert "trace-1.2_3" in caplog.text
+    assert (answer.headers["X-Request-ID"] == "mine-1.2_3") == kept
+
+
+async def test_uvicorn_marks_what_a_trusted_proxy_has_sent(app: FastAPI) -> None:
+    server: Any = ProxyHeadersMiddleware(cast(Any, app), ["10.0.0.0/8"])
+    headers = {"X-Request-ID": "mine", "X-Forwarded-For": "198.51.100.7"}
+    kept = []
+    for sender in ("10.1.2.3", "198.51.100.7"):
+        transport = httpx.ASGITransport(server, client=(sender, 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as user:
+            answer = await user.get("/nowhere", headers=headers)
+            kept.append(answer.headers["X-Request-ID"] == "mine")
+
+    assert kept == [True, False]
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 65, "{}", "id=1"])
@@ -69,7 +91,7 @@ async def test_an_id_that_is_not_plain_is_replaced(
 
 
 async def test_a_failure_is_logged_with_its_traceback_and_id(
-    app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    app: FastAPI, client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @app.get("/of-a-test/broken")
     async def broken() -> None:
@@ -80,13 +102,36 @@ async def test_a_failure_is_logged_with_its_traceback_and_id(
 
     assert answer.status_code == 500
     assert "the reason" not in answer.text
-    (record,) = [r for r in caplog.records if r.exc_info]
-    assert "LookupError: the reason" in caplog.text
-    assert answer.headers["X-Request-ID"] in record.getMessage()
+    first, *traceback, last = capsys.readouterr().err.splitlines()
+    name = answer.headers["X-Request-ID"]
+    assert first.endswith(f"ERROR: GET /of-a-test/broken failed | {name}")
+    assert traceback[-1] == "  LookupError: the reason"
+    assert last.endswith(f" | {name}")
+
+
+async def test_every_line_of_a_request_has_its_id(
+    app: FastAPI, client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @app.get("/of-a-test/lines")
+    def lines(tasks: BackgroundTasks) -> None:  # in a thread
+        tasks.add_task(logs.AUTH.info, "after the answer")
+        logs.AUTH.info("in a thread")
+        logging.getLogger("sqlalchemy.engine").warning("in a library")
+
+    match_first(app)
+    names = []
+    for _ in range(2):
+        answer = await client.get("/of-a-test/lines")
+        names += [answer.headers["X-Request-ID"]] * 4
+    logs.AUTH.info("in no request")
+
+    *during, outside = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(" | ")[2] for line in during] == names
+    assert outside.endswith("| in no request")
 
 
 async def test_an_answer_that_breaks_off_is_not_hidden(
-    app: FastAPI, client: httpx.AsyncClient
+    app: FastAPI, client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"one"
@@ -100,3 +145,8 @@ async def test_an_answer_that_breaks_off_is_not_hidden(
     match_first(app)
     with pytest.raises(LookupError, match="in the middle"):
         await client.get("/of-a-test/stream")
+    SERVER.error("as the server says")
+
+    ours, servers = capsys.readouterr().err.splitlines()
+    assert "| GET /of-a-test/stream 200 cut off (" in ours
+    assert servers.rpartition(" | ")[2] == ours.rpartition(" | ")[2]

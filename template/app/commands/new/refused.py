@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from app.commands.new.table import Table
 from app.commands.new.templates import FILES, PROJECT, clashes
 from app.commands.refusals import Refused
-from app.config import get_settings
+from app.commands.running import settings_for_people
 from app.database.base import Base
 from app.main import create_app
 from app.managers.scopes import ALL_SCOPES
@@ -26,7 +26,7 @@ def require_free(table: Table) -> None:
         raise Refused(f"The table {table.names} exists: use another name or --plural")
     if taken := set(table.scopes) & set(ALL_SCOPES):
         raise Refused(f"The scope {min(taken)} exists: use another name or --plural")
-    routes = iter_route_contexts(create_app(get_settings()).routes)
+    routes = iter_route_contexts(create_app(settings_for_people()).routes)
     if f"/{table.path}" in {"/".join((r.path or "").split("/")[:2]) for r in routes}:
         raise Refused(f"/{table.path} is served: use another name or --plural")
     for name, file in clashes(table):

@@ -37,7 +37,8 @@ class Cached(NamedTuple):
 
 def quiet_app(settings: Settings) -> FastAPI:
     """Return a service that logs nothing but warnings. It has not started."""
-    return create_app(settings.model_copy(update={"log_categories": frozenset()}))
+    quiet = {"log_categories": frozenset(), "log_format": "text"}
+    return create_app(settings.model_copy(update=quiet))
 
 
 @asynccontextmanager
