@@ -21,8 +21,9 @@ PARTS = {
     "CACHE_TIMEOUT": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_FALLBACK_TTL": "-d enable_caching=true -d cache_backend=redis",
     "CACHE_": "-d enable_caching=true",
+    "RATE_LIMIT_": "-d rate_limit=true",
 }
-SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED")
+SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED", "RATE_LIMIT_ENABLED")
 OFF = ("", "0", "false", "no", "off", "f", "n")
 
 
