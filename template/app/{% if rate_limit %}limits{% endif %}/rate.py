@@ -31,7 +31,7 @@ class RateLimit:
         name: str = "",
     ) -> None:
         self._limit = check_limits(limit)
-        self._by = by
+        self.by = by
         self._name = name
 
     # It refuses or lets through, and is asked on every hit, as who authenticates is.
@@ -43,22 +43,16 @@ class RateLimit:
         who = self._who(request)
         if not who:
             return
-        name = self._name or ("default" if callable(self._by) else self._by)
+        name = self._name or ("default" if callable(self.by) else self.by)
         what = f"own/{self._name or _route(request)}"
         await limits.count(self._limit, name, what, who, response.headers)
 
     def _who(self, request: Request) -> str:
-        if callable(self._by):
-            return self._by(request)
-        if self._by == "address":
+        if callable(self.by):
+            return self.by(request)
+        if self.by == "address":
             return address_of(request)
-        principal = getattr(request.state, "principal", None)
-        if principal is None:
-            raise RuntimeError(
-                'RateLimit(by="principal") needs to know who asks: put an AuthManager'
-                " before it in the route's `dependencies`."
-            )
-        return f"user {principal.user_id}"
+        return f"user {request.state.principal.user_id}"
 
 
 def _route(request: Request) -> str:

@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 
 from app.config import Settings
-from app.errors import TooManyRequests
+from app.errors import StartupError, TooManyRequests
 from app.limits.counting import Limits
 from app.limits.rate import RateLimit
 from app.limits.routes import RouteLimit
 from app.limits.storage import is_shared
 from app.logs import SERVER
+from app.managers.auth import AuthManager
 from app.openapi import problems
 from app.resources.access import walk
 
@@ -37,6 +38,7 @@ def install_limits(app: FastAPI, settings: Settings) -> None:
 async def limits_lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Have the counters connected while the application runs."""
     limits: Limits = app.state.limits
+    _check_order(app)
     if not limits.settings.rate_limit_enabled:
         yield
         return
@@ -58,24 +60,32 @@ def warn_of_workers(workers: int, settings: Settings) -> None:
         )
 
 
+def _check_order(app: FastAPI) -> None:
+    """Raise StartupError where a limit for each user comes before who the user is."""
+    for path, route in walk(app.routes):
+        for call in _calls(route.dependant):
+            if isinstance(call, AuthManager):
+                break
+            if isinstance(call, RateLimit) and call.by == "principal":
+                raise StartupError(
+                    f'{path} has a RateLimit(by="principal") that cannot know who asks.'
+                    " Put an AuthManager before it, into the route's `dependencies`."
+                )
+
+
 def _declare(app: FastAPI, document: dict[str, Any]) -> None:
     answer = {str(k): v for k, v in problems(TooManyRequests).items()}
     for path, route in walk(app.routes):
-        if not _is_limited(route.dependant):
-            continue
-        operations = document["paths"].get(path, {})
-        for method in route.methods or ():
-            if operation := operations.get(method.lower()):
-                operation["responses"] = answer | operation["responses"]
+        calls = _calls(route.dependant)
+        if any(isinstance(call, RateLimit | RouteLimit) for call in calls):
+            for method in route.methods or ():
+                operation = document["paths"].get(path, {}).get(method.lower())
+                if operation is not None:
+                    operation["responses"].update(answer)
 
 
-def _is_limited(dependant: Dependant | None) -> bool:
-    return dependant is not None and any(
-        isinstance(node.call, RateLimit | RouteLimit) for node in _nodes(dependant)
-    )
-
-
-def _nodes(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for each in dependant.dependencies:
-        yield from _nodes(each)
+def _calls(dependant: Dependant | None) -> Iterator[object]:
+    """Yield a route's dependencies in the order in which they run."""
+    for child in dependant.dependencies if dependant is not None else ():
+        yield from _calls(child)
+        yield child.call

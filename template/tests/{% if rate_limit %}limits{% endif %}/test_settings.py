@@ -1,0 +1,33 @@
+"""What limits may be, and what is said of others."""
+
+import pytest
+
+from app.errors import StartupError
+from app.limits import RateLimit
+from tests.environment import settings_from
+
+
+@pytest.mark.parametrize("limit", ["10/minute", "5 per 2 hours", "1/second; 100/day"])
+def test_limits_are_taken(limit: str, database_url: str) -> None:
+    with settings_from(DATABASE_URL=database_url, RATE_LIMIT_LOGIN=limit) as settings:
+        assert settings.rate_limit_login == limit
+
+
+@pytest.mark.parametrize("off", ["", " "])
+def test_an_empty_one_is_off(off: str, database_url: str) -> None:
+    on = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_LOGIN": off}
+    with settings_from(DATABASE_URL=database_url, **on) as settings:
+        assert settings.rate_limit_of("login") == ""
+        assert settings.rate_limit_of("keys") == settings.rate_limit_keys
+
+
+@pytest.mark.parametrize("wrong", ["ten", "10", "10/fortnight", "0/minute", "1/2years"])
+def test_a_wrong_one_is_named(wrong: str, database_url: str) -> None:
+    wanted = f"^RATE_LIMIT_LOGIN='{wrong}' should "
+    with (
+        pytest.raises(StartupError, match=wanted),
+        settings_from(DATABASE_URL=database_url, RATE_LIMIT_LOGIN=wrong),
+    ):
+        pass
+    with pytest.raises(ValueError, match="should"):
+        RateLimit(wrong)
