@@ -46,11 +46,13 @@ class Limits:
         """
         for item in parsed(limits):
             key = (what, self.digest(who))
-            allowed, (end, left) = await gather(
+            place = item.key_for(*key)
+            allowed, used, end = await gather(  # in one round trip
                 self._windows.hit(item, *key),
-                self._windows.get_window_stats(item, *key),
+                self.storage.get(place),
+                self.storage.get_expiry(place),
             )
-            _describe(headers, name, item, left, end)
+            _describe(headers, name, item, max(0, item.amount - used), end)
             if not allowed:
                 fields = {field: headers[field] for field in _FIELDS}
                 raise too_many("Too many requests", end, fields)
