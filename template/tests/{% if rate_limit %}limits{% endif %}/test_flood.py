@@ -36,11 +36,11 @@ def at(address: str) -> dict[str, str]:
 @asynccontextmanager
 async def flood(server: str, answers: Counter[int]) -> AsyncIterator[None]:
     """Log in with wrong passwords by many connections from one address, meanwhile."""
-    under_way = asyncio.Event()
+    under_way, over, numbers = asyncio.Event(), asyncio.Event(), count()
 
-    async def ask(client: httpx.AsyncClient, n: int) -> None:
-        for m in count():
-            body = {"email": f"person{n}-{m}@example.com", "password": "wrong"}
+    async def ask(client: httpx.AsyncClient) -> None:
+        while not over.is_set():
+            body = {"email": f"person{next(numbers)}@example.com", "password": "wrong"}
             answer = await client.post("/login/", json=body, headers=at("198.51.100.1"))
             answers[answer.status_code] += 1
             if answers.total() >= FLOOD:
@@ -48,12 +48,11 @@ async def flood(server: str, answers: Counter[int]) -> AsyncIterator[None]:
 
     limits = httpx.Limits(max_connections=FLOOD)
     async with httpx.AsyncClient(base_url=server, limits=limits, timeout=60) as client:
-        tasks = [asyncio.create_task(ask(client, n)) for n in range(FLOOD)]
+        tasks = [asyncio.create_task(ask(client)) for _ in range(FLOOD)]
         await under_way.wait()
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        over.set()
+        await asyncio.gather(*tasks)
 
 
 async def test_lawful_logins_succeed_during_a_flood(server: str) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from app.errors import StartupError
-from app.limits import RateLimit
+from app.limits import RateLimit, warn_of_workers
+from app.limits.storage import is_shared
 from tests.environment import settings_from
 
 
@@ -11,6 +12,24 @@ from tests.environment import settings_from
 def test_limits_are_taken(limit: str, database_url: str) -> None:
     with settings_from(DATABASE_URL=database_url, RATE_LIMIT_LOGIN=limit) as settings:
         assert settings.rate_limit_login == limit
+
+
+def test_the_start_says_where_each_process_counts_for_itself(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    on = {"RATE_LIMIT_ENABLED": "true", "DATABASE_URL": database_url}
+    with settings_from(**on) as settings:
+        warn_of_workers(1, settings)
+        assert not caplog.records
+        warn_of_workers(4, settings)
+    said = [record.getMessage() for record in caplog.records]
+    if is_shared(settings):
+        assert not said
+    else:
+        assert said == [
+            "WORKERS=4, and each process counts for itself: a limit of 10 lets up to 40"
+            " through"
+        ]
 
 
 @pytest.mark.parametrize("off", ["", " "])
