@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from app.cache import provider
+from app.cache import authenticator
 from app.config import Settings
 
 __all__ = [
@@ -36,7 +36,7 @@ class RateLimit:
         name: str = "",
     ) -> None: ...
 
-    @provider  # as it decides nothing
+    @authenticator  # as the one that counts
     async def __call__(self) -> None: ...
 
 
@@ -48,7 +48,7 @@ class _Limited:
         yield
 
 
-@provider
+@authenticator
 async def _limited() -> _Limited:
     return _Limited()
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from app.config import Settings
 from app.errors import TooManyRequests
 from app.limits.storage import Storage, storage_for
+from app.logs import SERVER
 from app.managers.keyring import keyed_digest
 
 _FIELDS = ("RateLimit-Policy", "RateLimit")
@@ -33,9 +34,24 @@ class Limits:
         self.settings = settings
         self.storage: Storage = storage_for(settings)
         self._windows = FixedWindowRateLimiter(self.storage)
+        self._warned = False
 
     def digest(self, who: str) -> str:
         return digest(self.settings, who)
+
+    def address_of(self, request: Request) -> str:
+        """Return who is counted as one address; empty where the server knows none."""
+        host = request.client.host if request.client else ""
+        named = request.headers.get("x-forwarded-for")
+        if named and not self._warned and _is_private(host) and host not in named:
+            self._warned = True
+            SERVER.warning(
+                "X-Forwarded-For of %s is not believed, so limits count all who come"
+                " through it as one: if it is your proxy, add it to"
+                " FORWARDED_ALLOW_IPS",
+                host,
+            )
+        return _network_of(host)
 
     async def count(
         self, limits: str, name: str, what: str, who: str, headers: MutableHeaders
@@ -63,12 +79,8 @@ def digest(settings: Settings, who: str) -> str:
     return keyed_digest(settings, "limits", who)[:32]
 
 
-def address_of(request: Request) -> str:
-    """Return who is counted as one address; empty where the server knows none.
-
-    Of IPv6 it is the /64, all of which one customer has.
-    """
-    host = request.client.host if request.client else ""
+def _network_of(host: str) -> str:
+    """Return who is counted as one address: of IPv6 the /64, which one customer has."""
     try:
         ip = ip_address(host)
     except ValueError:
@@ -78,6 +90,13 @@ def address_of(request: Request) -> str:
     if ip.ipv4_mapped:
         return str(ip.ipv4_mapped)
     return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 def too_many(

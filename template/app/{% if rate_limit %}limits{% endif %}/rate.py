@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.cache import authenticator
 from app.config.limits import check_limits
-from app.limits.counting import Limits, address_of
+from app.limits.counting import Limits
 
 
 class RateLimit:
@@ -40,18 +40,18 @@ class RateLimit:
         limits: Limits = request.app.state.limits
         if not limits.settings.rate_limit_enabled:
             return
-        who = self._who(request)
+        who = self._who(request, limits)
         if not who:
             return
         name = self._name or ("default" if callable(self.by) else self.by)
         what = f"own/{self._name or _route(request)}"
         await limits.count(self._limit, name, what, who, response.headers)
 
-    def _who(self, request: Request) -> str:
+    def _who(self, request: Request, limits: Limits) -> str:
         if callable(self.by):
             return self.by(request)
         if self.by == "address":
-            return address_of(request)
+            return limits.address_of(request)
         return f"user {request.state.principal.user_id}"
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.cache import authenticator
-from app.limits.counting import Limits, address_of
+from app.limits.counting import Limits
 from app.limits.lock import Lock
 
 What = Literal["login", "register", "refresh", "password", "keys"]
@@ -22,7 +22,7 @@ class Limited:
         self._what = what
         self._limits: Limits = request.app.state.limits
         self._headers = response.headers
-        self._address = address_of(request)
+        self._address = self._limits.address_of(request)
         self._limit = self._limits.settings.rate_limit_of(what)
 
     async def count_address(self) -> None:

@@ -138,3 +138,23 @@ async def test_where_the_server_knows_no_address_accounts_are_counted(
     for _ in range(3):
         await nobody.post("/login/", json=body)
     refusal(await nobody.post("/login/", json=body))
+
+
+async def test_a_proxy_that_is_not_believed_is_named_once(
+    at: From, caplog: pytest.LogCaptureFixture
+) -> None:
+    for address in ("10.0.0.7", "10.0.0.8", "8.8.8.8"):
+        forwarded = {"X-Forwarded-For": "203.0.113.5"}
+        await at(address).post("/login/", json={}, headers=forwarded)
+    said = [r.getMessage() for r in caplog.records if "X-Forwarded" in r.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("X-Forwarded-For of 10.0.0.7 is not believed")
+    assert said[0].endswith("add it to FORWARDED_ALLOW_IPS")
+
+
+async def test_a_proxy_that_is_believed_is_not_named(
+    at: From, caplog: pytest.LogCaptureFixture
+) -> None:
+    forwarded = {"X-Forwarded-For": "10.0.0.7, 192.168.0.1"}
+    await at("10.0.0.7").post("/login/", json={}, headers=forwarded)
+    assert "X-Forwarded-For" not in caplog.text
