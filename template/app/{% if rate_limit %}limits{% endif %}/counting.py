@@ -60,7 +60,8 @@ class Limits:
 
         `what` is counted together. `headers` are given the fields of the policy `name`.
         """
-        for item in parsed(limits):
+        items = parsed(limits)
+        for item in items:
             key = (what, self.digest(who))
             place = item.key_for(*key)
             allowed, used, end = await gather(  # in one round trip
@@ -68,7 +69,8 @@ class Limits:
                 self.storage.get(place),
                 self.storage.get_expiry(place),
             )
-            _describe(headers, name, item, max(0, item.amount - used), end)
+            policy = name if len(items) == 1 else f"{name}-{item.GRANULARITY.name}"
+            _describe(headers, policy, item, max(0, item.amount - used), end)
             if not allowed:
                 fields = {field: headers[field] for field in _FIELDS}
                 raise too_many("Too many requests", end, fields)

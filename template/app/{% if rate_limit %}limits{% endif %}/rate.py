@@ -1,5 +1,6 @@
 """`Depends(RateLimit("10/minute"))`: a limit on a route of yours."""
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,6 +10,8 @@ from starlette.responses import Response
 from app.cache import authenticator
 from app.config.limits import check_limits
 from app.limits.counting import Limits
+
+NAME = re.compile(r"[A-Za-z0-9_-]*")  # it is shown in headers
 
 
 class RateLimit:
@@ -30,6 +33,8 @@ class RateLimit:
         by: Literal["address", "principal"] | Callable[[Request], str] = "address",
         name: str = "",
     ) -> None:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} should have letters, digits, - and _ only")
         self._limit = check_limits(limit)
         self.by = by
         self._name = name

@@ -75,10 +75,13 @@ async def test_routes_with_one_name_count_together(at: From) -> None:
     assert await answers(client, "one", "other", "one") == [200] * 3
     refused = await client.get("/mine/other")
     assert refused.status_code == 429
-    assert refused.headers["RateLimit-Policy"] == '"search";q=3;w=60'
+    assert refused.headers["RateLimit-Policy"] == '"search-minute";q=3;w=60'
     assert refused.headers["RateLimit"] == (
-        f'"search";r=0;t={refused.headers["Retry-After"]}'
+        f'"search-minute";r=0;t={refused.headers["Retry-After"]}'
     )
+    answer = await at("192.0.2.2").get("/mine/one")
+    policies = '"search-minute";q=3;w=60, "search-day";q=100;w=86400'
+    assert answer.headers["RateLimit-Policy"] == policies
 
 
 async def test_a_user_is_counted_wherever_he_is(

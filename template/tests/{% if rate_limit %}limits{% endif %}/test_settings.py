@@ -50,3 +50,8 @@ def test_a_wrong_one_is_named(wrong: str, database_url: str) -> None:
         pass
     with pytest.raises(ValueError, match="should"):
         RateLimit(wrong)
+
+
+def test_a_name_that_no_header_can_show_is_refused() -> None:
+    with pytest.raises(ValueError, match="should have letters"):
+        RateLimit("10/minute", name='"übers"')
