@@ -90,6 +90,7 @@ PYTHON = re.compile(r".*\.py(\.tmpl)?")
 LEFTOVERS: list[tuple[str, str, set[Any], re.Pattern[str]]] = [
     (r"(?i:redis|valkey)", "cache", {"memory", "none"}, NAMES_OTHER_PARTS),
     (r"fastapi.cache|jinja|\bCACHE_", "cache", {"none"}, NAMES_OTHER_PARTS),
+    (r"RATE_LIMIT_|\blimits>=|user unlock", "rate_limit", {False}, NAMES_OTHER_PARTS),
     # One module of the database layer serves both, so Python may name the other one.
     (r"(?i:postgres|asyncpg|pgserver)", "database", {"sqlite"}, PYTHON),
     (r"(?i:sqlite)", "database", {"postgresql"}, PYTHON),
@@ -118,7 +119,8 @@ def test_dependencies_are_those_of_the_variant(project: Project, row: Row) -> No
     expected = sqlite if row["database"] == "sqlite" else postgresql
     expected |= caching if row["cache"] != "none" else set()
     expected |= redis if row["cache"] == "redis" else set()
-    optional = caching | redis | sqlite | postgresql
+    expected |= {"limits"} if row["rate_limit"] else set()
+    optional = caching | redis | sqlite | postgresql | {"limits"}
     assert requirements(project) & optional == expected
 
 
@@ -154,16 +156,20 @@ def test_code_around_the_cache_is_the_same_in_all_variants(template: Template) -
             if name.startswith(SHARED):
                 assert first.get(name) == other.get(name), name
             elif name.startswith("app/commands/"):
-                # `api-admin cache` is a folder that is there or not.
+                # `api-admin cache` and `user unlock` are there or not.
                 both = name in first and name in other
-                assert both or name.startswith("app/commands/cache/"), name
+                parts = ("app/commands/cache/", "app/commands/unlock.py")
+                assert both or name.startswith(parts), name
                 assert not both or first[name] == other[name], name
 
 
-def test_cache_offers_the_same_names_in_all_variants(template: Template) -> None:
+@pytest.mark.parametrize("part", ["cache", "limits"])
+def test_a_part_offers_the_same_names_in_all_variants(
+    part: str, template: Template
+) -> None:
     offered = set()
-    for row in VARIANTS:
-        module = template.render(**as_answers(row)).text("app/cache/__init__.py")
+    for row in ROWS:
+        module = template.render(**as_answers(row)).text(f"app/{part}/__init__.py")
         offered.add(re.findall(r"^__all__ = \[\n(.*?)^\]", module, re.M | re.S)[0])
     assert len(offered) == 1
 

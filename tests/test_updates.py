@@ -102,7 +102,7 @@ def test_switch_keeps_the_owner_s_work(busy: Owner, pair: tuple[Row, Row]) -> No
     there_and_back(busy, *map(answers_of, pair))
 
 
-@pytest.mark.parametrize("part", ["docker", "github_ci"])
+@pytest.mark.parametrize("part", ["rate_limit", "docker", "github_ci"])
 def test_switch_of_an_optional_part_keeps_the_owner_s_work(
     busy: Owner, part: str
 ) -> None:

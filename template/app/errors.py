@@ -11,6 +11,7 @@ AppError                a request is refused; a client reads it
     BodyTooLarge        413
     QueryTooLong        414
     Invalid             422
+    TooManyRequests     429
     HeadTooLarge        431
     Unavailable         503
 """
@@ -128,6 +129,14 @@ class Invalid(AppError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid"
     detail = "The request has invalid values."
+
+
+class TooManyRequests(AppError):
+    """A limit is reached; `Retry-After` says for how many seconds (RFC 6585 4)."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too_many_requests"
+    detail = "Too many requests; try again later."
 
 
 class Unavailable(AppError):

@@ -14,6 +14,7 @@ from app.database.ready import require_ready
 from app.database.streams import check_streams
 from app.docs import serve_docs
 from app.errors import install_error_handlers
+from app.limits import install_limits, limits_lifespan
 from app.logs import SERVER, configure_logs
 from app.logs.traces import telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.last_use = LastUse()
     install_error_handlers(app)
     describe_problems(app)
+    install_limits(app, settings)
     # The middleware added last is the outermost.
     install_cache(app, settings)
     app.add_middleware(Bounds, max_body_size=MAX_BODY_SIZE)
@@ -93,6 +95,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             cache_lifespan(app, app.state.settings, revision),
             last_use_recorder(app),
+            limits_lifespan(app),
         ):
             yield
     finally:

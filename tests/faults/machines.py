@@ -157,6 +157,7 @@ def machines(project: Project, folder: Path) -> Iterator[None]:
         ENV_FILE=str(project.path / ".env"),
         ACCESS_TOKEN_TTL="86400",
         LOG_CATEGORIES="CACHE",
+        RATE_LIMIT_ENABLED="false",
         REDIS_ENABLED="true",
         REDIS_URL=f"redis://{address('redis')}:6379/0",
     )

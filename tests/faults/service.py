@@ -135,7 +135,8 @@ async def our_service(
 ) -> AsyncIterator[Service]:
     """A rendered service with Redis as its cache, and with people in it."""
     database = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/service.db"}
-    settings = {"ACCESS_TOKEN_TTL": "86400", "LOG_CATEGORIES": "NONE", **database}
+    quiet = {"LOG_CATEGORIES": "NONE", "RATE_LIMIT_ENABLED": "false"}
+    settings = {"ACCESS_TOKEN_TTL": "86400", **quiet, **database}
     project.run("api-admin", "db", "upgrade", **settings)
     python = str(project.path / ".venv/bin/python")
     service = Service(

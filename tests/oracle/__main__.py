@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "SECRET_KEY": "only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s",
     "ACCESS_TOKEN_TTL": "86400",
     "LOG_CATEGORIES": "NONE",
+    "RATE_LIMIT_ENABLED": "false",
     "PYTHONHASHSEED": "0",
 }
 MODES = {

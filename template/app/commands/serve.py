@@ -53,6 +53,7 @@ def serve(
     from app.cache import check_workers
     from app.commands.running import ready_database
     from app.config import get_settings
+    from app.limits import warn_of_workers
     from app.logs import configure_logs
 
     settings = get_settings()
@@ -62,6 +63,7 @@ def serve(
     if reload and settings.workers > 1:
         raise Misused("--reload works with one process: leave out --workers")
     check_workers(settings.workers, settings)
+    warn_of_workers(settings.workers, settings)
     check_address(settings.host, settings.port)
     with _clean_exit(), ready_database(settings):
         if settings.workers > 1:

@@ -24,8 +24,9 @@ PARTS = {
     "DATABASE_CONNECT_TIMEOUT": "-d database=postgresql",
     "DATABASE_STATEMENT_TIMEOUT": "-d database=postgresql",
     "DATABASE_POOLER": "-d database=postgresql",
+    "RATE_LIMIT_": "-d rate_limit=true",
 }
-SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED")
+SWITCHES = ("REDIS_ENABLED", "CACHE_ENABLED", "RATE_LIMIT_ENABLED")
 OFF = ("", "0", "false", "no", "off", "f", "n")
 
 

@@ -8,6 +8,7 @@ from app.cache import (
     cached,
 )
 from app.errors import Conflict, NotFound
+from app.limits import KeysLimit
 from app.managers.auth import CurrentPrincipal
 from app.models.api_key import ApiKey
 from app.openapi import problems
@@ -41,10 +42,12 @@ async def list_keys(user: KeysReader, api_keys: ApiKeys) -> Sequence[ApiKey]:
 )
 async def create_key(
     principal: CurrentPrincipal,
+    limit: KeysLimit,
     data: ApiKeyCreate,
     api_keys: ApiKeys,
 ) -> ApiKeyCreated:
     """Create a key that can do no more than who asks. Its text is shown only now."""
+    await limit.count(principal.email)
     return _created(*await api_keys.create(principal.user_id, data, by=principal))
 
 
@@ -117,11 +120,13 @@ async def list_user_keys(
 )
 async def create_user_key(
     principal: CurrentPrincipal,
+    limit: KeysLimit,
     user_id: UserId,
     data: ApiKeyCreate,
     api_keys: ApiKeys,
 ) -> ApiKeyCreated:
     """Create a key that can do no more than its user, nor than who asks."""
+    await limit.count(principal.email)
     return _created(*await api_keys.create(user_id, data, by=principal))
 
 

@@ -1,7 +1,9 @@
 from fastapi import APIRouter, status
 
 from app.errors import Conflict, Forbidden, NotAuthenticated
+from app.limits import LoginLimit, RefreshLimit, RegisterLimit
 from app.managers.auth import CurrentPrincipal
+from app.managers.tokens import read_token
 from app.openapi import problems
 from app.resources.dependencies import ANY_USER, ANYONE, AuthSessions, Users
 from app.schemas.auth import Login, Message, Refresh, Registration, TokenPair
@@ -17,9 +19,10 @@ router = APIRouter(tags=["auth"])
     dependencies=[ANYONE],
 )
 async def register(
-    data: Registration, users: Users, sessions: AuthSessions
+    data: Registration, limit: RegisterLimit, users: Users, sessions: AuthSessions
 ) -> TokenPair:
     """Add a user and log them in."""
+    await limit.count(data.email)
     user = await users.create(data)
     return await sessions.start(user.id)
 
@@ -30,9 +33,10 @@ async def register(
     responses=problems(NotAuthenticated, Forbidden),
     dependencies=[ANYONE],
 )
-async def login(data: Login, sessions: AuthSessions) -> TokenPair:
+async def login(data: Login, limit: LoginLimit, sessions: AuthSessions) -> TokenPair:
     """Open a session and give its tokens."""
-    return await sessions.login(data.email, data.password)
+    async with limit.password_attempt(data.email):
+        return await sessions.login(data.email, data.password)
 
 
 @router.post(
@@ -41,8 +45,11 @@ async def login(data: Login, sessions: AuthSessions) -> TokenPair:
     responses=problems(NotAuthenticated),
     dependencies=[ANYONE],
 )
-async def refresh(data: Refresh, sessions: AuthSessions) -> TokenPair:
+async def refresh(
+    data: Refresh, limit: RefreshLimit, sessions: AuthSessions
+) -> TokenPair:
     """Trade a refresh token, once, for new tokens; a second use ends the session."""
+    await limit.count(read_token(data.refresh, "refresh", sessions.settings).user_id)
     return await sessions.refresh(data.refresh)
 
 

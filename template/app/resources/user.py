@@ -5,6 +5,7 @@ from fastapi import APIRouter, Query, status
 
 from app.cache import cached, user_scoped_key_builder, users_list_key_builder
 from app.errors import Conflict, NotFound
+from app.limits import PasswordLimit
 from app.managers.auth import CurrentPrincipal
 from app.models.user import User
 from app.openapi import problems
@@ -132,14 +133,17 @@ async def make_admin(user_id: UserId, users: Users) -> User:
 async def change_password(
     caller: OwnerOrAdmin,
     principal: CurrentPrincipal,
+    limit: PasswordLimit,
     user_id: UserId,
     data: PasswordChange,
     users: Users,
 ) -> None:
     """Set a new password and end all sessions; one's own needs the current one."""
     if caller.id == user_id:
-        await users.change_password(user_id, data.current_password, data.password)
+        async with limit.password_attempt(caller.email):
+            await users.change_password(user_id, data.current_password, data.password)
     else:
+        await limit.count(caller.email)
         await users.set_password(user_id, data.password, by=principal)
 
 
