@@ -62,6 +62,7 @@ def test_nothing_is_misspelled() -> None:
         [
             *(sys.executable, "-m", "codespell_lib"),
             *("--ignore-words-list", ",".join(SPELLED_SO), *places),
+            *("--skip", "*/common_passwords.txt"),
             *("README.md", "CONTRIBUTING.md"),
         ],
         cwd=ROOT,
