@@ -277,9 +277,18 @@ class TestLastAdmin:
         assert left.count(200) == 1, [response.text for response in responses]
 
     async def test_stays_when_two_admins_are_demoted_at_once(
-        self, client: httpx.AsyncClient, admin: Person, make_user: MakeUser
+        self,
+        client: httpx.AsyncClient,
+        database: Database,
+        admin: Person,
+        make_user: MakeUser,
     ) -> None:
         second = await make_user(Role.admin)
+        for each in (admin, second):
+            await client.get("/users/me", headers=each.headers)
+        # Neither is ahead because the other one has to connect first.
+        async with database.engine.connect() as one, database.engine.connect() as two:
+            await asyncio.gather(*(each.execute(select(1)) for each in (one, two)))
         responses = await asyncio.gather(
             *(
                 client.post(f"/users/{each.id}/demote", headers=each.headers)
