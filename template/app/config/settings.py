@@ -39,6 +39,14 @@ class Settings(
         description="What the service does, in its documentation",
     )
 
+    @property
+    def version(self) -> str:
+        """The version in pyproject.toml, or 0 where the package is not installed."""
+        try:
+            return metadata.version(PACKAGE)
+        except metadata.PackageNotFoundError:
+            return "0"
+
     @model_validator(mode="after")
     def _has_a_key_of_its_own(self) -> Self:
         key = self.secret_key.get_secret_value()
@@ -48,11 +56,3 @@ class Settings(
                 " one with: openssl rand -hex 32"
             )
         return self
-
-    @property
-    def version(self) -> str:
-        """The version in pyproject.toml, or 0 where the package is not installed."""
-        try:
-            return metadata.version(PACKAGE)
-        except metadata.PackageNotFoundError:
-            return "0"
