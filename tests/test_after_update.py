@@ -59,7 +59,7 @@ def downgrade() -> None:
     op.drop_table("{table}")
 '''
 
-SECRET_KEY = "only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s"
+SECRET_KEY = "of-no-service-8Jq2vX7mZr4TnK1wYc5LdG9s"
 
 OURS, THEIRS = "3f0c5a9e7b21", "b81d20c4e6fa"
 OUR_FILE = f"2026_11_20_{OURS}_add_books.py"

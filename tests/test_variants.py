@@ -132,7 +132,7 @@ def test_own_tests_pass(
         return
     environment = database | {
         "ENV_FILE": ".env.example",
-        "SECRET_KEY": "only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s",
+        "SECRET_KEY": "of-no-service-8Jq2vX7mZr4TnK1wYc5LdG9s",
         "MYPY_CACHE_DIR": str(mypy_cache),
         "PYTEST_ADDOPTS": " ".join(OWN_TESTS[1:]),
     }

@@ -63,6 +63,9 @@ RULES = {
     "POST /register/": ANYONE,
     "POST /login/": ANYONE,
     "POST /refresh/": ANYONE,
+    "GET /users/me/sessions": Rule("session"),
+    "DELETE /users/me/sessions": Rule("session"),
+    "DELETE /users/me/sessions/{session_id}": Rule("session"),
     "POST /logout/": Rule("session"),
     "GET /users/me": Rule("user", "profile:read"),
     "GET /users/keys": Rule("user", "keys:read"),
@@ -81,6 +84,7 @@ RULES = {
     "DELETE /users/{user_id}": Rule("admin", "users:write"),
     "POST /users/{user_id}/ban": Rule("admin", "users:write"),
     "POST /users/{user_id}/unban": Rule("admin", "users:write"),
+    "POST /users/{user_id}/demote": Rule("admin", "users:write"),
     "POST /users/{user_id}/make-admin": Rule("admin", " ".join(ADMIN_SCOPES)),
     "POST /users/{user_id}/password": Rule("owner", "profile:write"),
 }
@@ -342,6 +346,6 @@ async def call(
 
 def as_expected(response: httpx.Response, refusal: int | None) -> bool:
     if refusal is None:
-        return response.status_code in (200, 404, 422)
+        return response.status_code in (200, 204, 404, 422)
     says_how = refusal != 401 or "WWW-Authenticate" in response.headers
     return response.status_code == refusal and says_how

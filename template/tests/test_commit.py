@@ -43,6 +43,8 @@ WRITES: dict[str, tuple[str, Any]] = {
     "DELETE /users/{user}": ("admin", None),
     "POST /users/{user}/ban": ("admin", None),
     "POST /users/{user}/make-admin": ("admin", None),
+    "DELETE /users/me/sessions": ("user", None),
+    "DELETE /users/me/sessions/{session}": ("user", None),
     "POST /users/{user}/password": ("admin", {"password": "another password"}),
 }
 
@@ -108,6 +110,9 @@ async def request_for(
     listed = await client.get("/users/keys", headers=user.headers)
     names = {"user": str(user.id), "key": str(listed.json()[0]["id"])}
     known = {"{email}": user.email, "{password}": user.password}
+    await client.post("/login/", json={it.strip("{}"): known[it] for it in known})
+    sessions = await client.get("/users/me/sessions", headers=user.headers)
+    names["session"] = next(it["id"] for it in sessions.json() if not it["current"])
     known["{refresh}"] = user.refresh
     headers: dict[str, Headers] = {"user": user.headers, "admin": admin.headers}
 

@@ -17,6 +17,9 @@ OPERATIONS = {
     "auth_refresh": "POST /refresh/",
     "auth_logout": "POST /logout/",
     "keys_list_keys": "GET /users/keys",
+    "auth_list_sessions": "GET /users/me/sessions",
+    "auth_end_other_sessions": "DELETE /users/me/sessions",
+    "auth_end_session": "DELETE /users/me/sessions/{session_id}",
     "keys_create_key": "POST /users/keys",
     "keys_get_key": "GET /users/keys/{key_id}",
     "keys_update_key": "PATCH /users/keys/{key_id}",
@@ -33,6 +36,7 @@ OPERATIONS = {
     "users_delete": "DELETE /users/{user_id}",
     "users_ban": "POST /users/{user_id}/ban",
     "users_unban": "POST /users/{user_id}/unban",
+    "users_demote": "POST /users/{user_id}/demote",
     "users_make_admin": "POST /users/{user_id}/make-admin",
     "users_change_password": "POST /users/{user_id}/password",
 }

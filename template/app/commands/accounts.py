@@ -63,11 +63,11 @@ def check_password(text: str) -> None:
     from pydantic import TypeAdapter
 
     from app.config import get_settings
-    from app.managers.user import require_length
+    from app.managers.password_rules import require_good_password
     from app.schemas.fields import NewPassword
 
     TypeAdapter(NewPassword).validate_python(text)
-    require_length(text, get_settings())
+    require_good_password(text, get_settings())
 
 
 def row_id(text: str) -> int | None:

@@ -8,6 +8,7 @@ import typer
 
 from app.commands import env_file
 from app.commands.console import hint, print_json, say
+from app.commands.private_files import close_to_others, listed, open_to_others
 from app.commands.refusals import Refused
 
 EXAMPLE = Path(".env.example")
@@ -24,7 +25,8 @@ app = typer.Typer(
     epilog="""[bold]Examples[/bold]
 
   api-admin env check          list what is missing, misspelled or invalid
-  api-admin env check --fix    add what is missing, after an update for instance"""
+  api-admin env check --fix    add what is missing, after an update for instance,
+                               and close .env and the data to other users"""
 )
 def check(
     fix: Annotated[
@@ -32,7 +34,8 @@ def check(
         typer.Option(
             "--fix",
             help="Add what is missing from .env.example, with its comments and a new "
-            "SECRET_KEY. No line that is there is changed.",
+            "SECRET_KEY. No line that is there is changed. Close .env and the data to "
+            "other users of this machine.",
         ),
     ] = False,
     as_json: Annotated[
@@ -49,6 +52,7 @@ def check(
     path = env_path()
     if fix:
         _fix(path)
+    _look_who_can_read(path, fix=fix)
     problems = find_problems(path)
     name = path or "The environment"
     if as_json:
@@ -104,6 +108,26 @@ def missing(path: Path) -> list[env_file.Entry]:
     """Return what .env.example sets and the file does not."""
     present = env_file.read(path).names
     return [e for e in env_file.read(EXAMPLE).entries if e.name not in present]
+
+
+def _look_who_can_read(path: Path | None, *, fix: bool) -> None:
+    from app.config.env import read_env_file
+
+    in_file = read_env_file(path) if path and path.exists() else {}
+    url = os.environ.get("DATABASE_URL") or in_file.get("DATABASE_URL") or ""
+    found = open_to_others(path, url)
+    if not found:
+        return
+    if not fix:
+        hint(f"Other users of this machine can read {listed(found)}: add --fix")
+        return
+    try:
+        close_to_others(found)
+    except OSError as error:
+        raise Refused(
+            f"{error.filename} cannot be closed to other users: {error.strerror}"
+        ) from error
+    hint(f"Closed to other users: {listed(found)}")
 
 
 def _fix(path: Path | None) -> None:

@@ -1,5 +1,7 @@
 """`api-admin serve`: check everything that can be checked first, then start uvicorn."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import os
@@ -7,15 +9,19 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.console import say
+from app.commands.console import hint, say
+from app.commands.private_files import close_to_others, listed, open_to_others
 from app.commands.refusals import Misused, Refused
+
+if TYPE_CHECKING:
+    from app.config import Settings
 
 app = typer.Typer()
 
@@ -68,6 +74,7 @@ def serve(
     with _clean_exit(), ready_database(settings):
         if settings.workers > 1:
             asyncio.run(_try_start())
+        look_who_can_read(settings)
         url = address(settings.host, settings.port)
         docs = f"API docs: {url}/docs" if settings.serves_docs else f"Serving {url}"
         say(docs, style="bold")
@@ -85,6 +92,27 @@ def serve(
             forwarded_allow_ips=list(settings.forwarded_allow_ips),
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
+
+
+def look_who_can_read(settings: Settings) -> None:
+    """Close what Copier rendered and what was made before; in production say it only.
+
+    There another user, such as a backup's, may read it on purpose.
+    """
+    from app.config.env import env_path
+
+    found = open_to_others(env_path(), settings.database_url)
+    if not found:
+        return
+    if settings.environment == "development":
+        with suppress(OSError):  # another user's: said at the next start, too
+            close_to_others(found)
+            hint(f"Closed to other users of this machine: {listed(found)}")
+            return
+    hint(
+        f"Other users of this machine can read {listed(found)}; to close them:"
+        " api-admin env check --fix"
+    )
 
 
 def address(host: str, port: int) -> str:

@@ -47,6 +47,9 @@ Email = Annotated[str | None, typer.Option(help="E-mail address, the login name.
 FirstName = Annotated[str | None, typer.Option(help="First name.")]
 LastName = Annotated[str | None, typer.Option(help="Last name.")]
 Admin = Annotated[bool, typer.Option("--admin", help="Make the user an admin.")]
+RevokeApiKeys = Annotated[
+    bool, typer.Option("--revoke-api-keys", help="Delete the user's API keys, too.")
+]
 Search = Annotated[str | None, typer.Option(help="Only users that have this text.")]
 Field = Annotated[
     Literal["email", "first_name", "last_name", "role"],
@@ -207,11 +210,17 @@ def password(
     who: Who,
     password: Password = None,
     password_stdin: PasswordFromStdin = False,
+    revoke_api_keys: RevokeApiKeys = False,
 ) -> None:
     """Give a user a new password. All sessions of the user end."""
     from app.schemas.user import PasswordChange
 
     new = ask_password(password, check_password, from_stdin=password_stdin)
     new = PasswordChange(password=new).password  # what a login would refuse, refused
-    email = change_user(who, lambda users, user_id: users.set_password(user_id, new))
-    say(f"{email} has a new password")
+    email = change_user(
+        who,
+        lambda users, user_id: users.set_password(
+            user_id, new, revoke_api_keys=revoke_api_keys
+        ),
+    )
+    say(f"{email} has a new password{', and no API keys' * revoke_api_keys}")

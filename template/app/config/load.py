@@ -84,6 +84,8 @@ def _explain(details: ErrorDetails, in_file: Mapping[str, str | None]) -> str:
     if details["type"] == "missing":
         return f"{written} is not set: put it into .env or the environment{meaning}"
     problem = details["msg"].removeprefix("Value error, ")
+    if not name:  # of several settings together, which it names
+        return problem
     problem = problem.replace("Input should", "should").replace(
         "String should", "should"
     )

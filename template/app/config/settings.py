@@ -1,10 +1,11 @@
 from importlib import metadata
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.config.app import AppSettings
-from app.config.auth import AuthSettings
+from app.config.auth import OF_TESTS, AuthSettings
 from app.config.database import DatabaseSettings
 from app.config.logging import LogSettings
 from app.config.parts import DESCRIPTION, PACKAGE, TITLE, PartSettings
@@ -45,3 +46,13 @@ class Settings(
             return metadata.version(PACKAGE)
         except metadata.PackageNotFoundError:
             return "0"
+
+    @model_validator(mode="after")
+    def _has_a_key_of_its_own(self) -> Self:
+        key = self.secret_key.get_secret_value()
+        if self.environment != "test" and OF_TESTS in key.lower():
+            raise ValueError(
+                "SECRET_KEY is that of the tests, which everybody knows: make another"
+                " one with: openssl rand -hex 32"
+            )
+        return self

@@ -1,5 +1,6 @@
 """Logging in, staying logged in and logging out."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings, get_settings
 from app.database.base import utc_now
-from app.errors import Forbidden, NotAuthenticated
+from app.errors import Forbidden, NotAuthenticated, NotFound
 from app.logs import AUTH
 from app.managers.passwords import verify_password
 from app.managers.principal import Principal
@@ -132,11 +133,32 @@ class AuthSessionManager:
             )
         )
 
-    async def end_all(self, user_id: int) -> None:
-        """Log a user out everywhere."""
-        await self.session.execute(
-            delete(AuthSession).where(AuthSession.user_id == user_id)
+    async def list(self, user_id: int) -> Sequence[AuthSession]:
+        """The sessions of a user that have not ended, oldest first."""
+        query = (
+            select(AuthSession)
+            .where(AuthSession.user_id == user_id, AuthSession.expires_at > utc_now())
+            .order_by(AuthSession.created_at, AuthSession.id)
         )
+        return (await self.session.scalars(query)).all()
+
+    async def end_one(self, user_id: int, session_id: str) -> None:
+        """Log a user out of one session; raises `NotFound`, also for another user's."""
+        ended = await self.session.scalar(
+            delete(AuthSession)
+            .where(AuthSession.id == session_id, AuthSession.user_id == user_id)
+            .returning(AuthSession.id)
+        )
+        if ended is None:
+            raise NotFound("There is no such session.", code="session_not_found")
+        AUTH.info("user %s ends a session", user_id)
+
+    async def end_all(self, user_id: int, *, keep: str | None = None) -> None:
+        """Log a user out everywhere, but of the session whose id is `keep`."""
+        statement = delete(AuthSession).where(AuthSession.user_id == user_id)
+        if keep is not None:
+            statement = statement.where(AuthSession.id != keep)
+        await self.session.execute(statement)
 
 
 def _wrong_credentials() -> NotAuthenticated:

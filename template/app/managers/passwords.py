@@ -11,6 +11,7 @@ from typing import TypeVar
 from pwdlib import PasswordHash
 
 from app.errors import Unavailable
+from app.managers.password_rules import normalized
 
 T = TypeVar("T")
 
@@ -27,11 +28,13 @@ _places = Semaphore(THREADS + MAX_WAITING)
 
 async def hash_password(password: str) -> str:
     """The hash to store for this password; raises `Unavailable` if too many wait."""
-    return await _in_thread(lambda: password_hash.hash(password))
+    return await _in_thread(lambda: password_hash.hash(normalized(password)))
 
 
 async def verify_password(password: str, stored: str | None) -> tuple[bool, str | None]:
     """Whether the password is right, and a new hash if the stored one is out of date.
+
+    Out of date is also the hash of a password that was not normalized yet.
 
     Without a stored hash (there is no such user) it does the same work and says no, so
     that the time an answer takes does not tell whether the user exists. Raises
@@ -43,7 +46,11 @@ async def verify_password(password: str, stored: str | None) -> tuple[bool, str 
 def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
     # Asked for on both paths: the first call in a process has to make it.
     dummy = _dummy_hash()
-    valid, renewed = password_hash.verify_and_update(password, stored or dummy)
+    normal = normalized(password)
+    valid, renewed = password_hash.verify_and_update(normal, stored or dummy)
+    if not valid and normal != password:
+        valid = password_hash.verify(password, stored or dummy)
+        renewed = password_hash.hash(normal) if valid else None
     return (valid, renewed) if stored is not None else (False, None)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, String, cast, func, select
+from sqlalchemy import ColumnElement, String, cast, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,8 +11,10 @@ from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.logs import AUTH
 from app.managers.auth import Principal, require_scopes
 from app.managers.auth_session import AuthSessionManager
+from app.managers.password_rules import require_good_password
 from app.managers.passwords import hash_password, verify_password
 from app.managers.scopes import role_scopes
+from app.models.api_key import ApiKey
 from app.models.user import Role, User
 from app.schemas.auth import Registration
 from app.schemas.user import SearchField, UserUpdate
@@ -29,12 +31,16 @@ class UserManager:
         self.settings = settings or get_settings()
 
     async def create(self, data: Registration, *, role: Role = Role.user) -> User:
-        """Add a user; raises `Conflict` if the e-mail address is taken."""
+        """Add a user.
+
+        Raises `Conflict` if the e-mail address is taken, and `Invalid` for a password
+        that is too short or too easy to guess.
+        """
         user = User(
             email=data.email,
             first_name=data.first_name,
             last_name=data.last_name,
-            password_hash=await self._hash(data.password),
+            password_hash=await self._hash(data.password, data.email),
             role=role,
         )
         self.session.add(user)
@@ -73,24 +79,42 @@ class UserManager:
         return user
 
     async def set_password(
-        self, user_id: int, password: str, *, by: Principal | None = None
+        self,
+        user_id: int,
+        password: str,
+        *,
+        by: Principal | None = None,
+        revoke_api_keys: bool = False,
     ) -> None:
         """Give a user a new password and log them out everywhere.
 
         Who sets a password can log in with it: `by`, who asks, needs every scope of
         the user's role, else `Forbidden`. A command, which has no such bound, leaves
-        it out. Raises `NotFound`.
+        it out. `revoke_api_keys` deletes the user's API keys, too. Raises `NotFound`,
+        and `Invalid` for a password that is too short or too easy to guess.
         """
         password_hash = await self._hash(password)
         user = await self._lock(user_id)
         if by is not None:
             require_scopes(by, *role_scopes(user.role))
+        require_good_password(password, self.settings, email=user.email)
         await self._store_password(user, password_hash)
+        if revoke_api_keys:
+            await self._revoke_api_keys(user_id)
 
     async def change_password(
-        self, user_id: int, current_password: str | None, password: str
+        self,
+        user_id: int,
+        current_password: str | None,
+        password: str,
+        *,
+        keep: str | None = None,
+        revoke_api_keys: bool = False,
     ) -> None:
-        """Like `set_password`, for who knows the current one; else `Invalid`."""
+        """Like `set_password`, for who knows the current one; else `Invalid`.
+
+        `keep` is the id of the session that goes on: that of who asks.
+        """
         if current_password is None:
             raise Invalid(
                 "Send your current_password too.", code="current_password_needed"
@@ -110,7 +134,10 @@ class UserManager:
         )
         if await self.session.scalar(unchanged) is None:
             raise _wrong_password()
-        await self._store_password(user, password_hash)
+        require_good_password(password, self.settings, email=user.email)
+        await self._store_password(user, password_hash, keep)
+        if revoke_api_keys:
+            await self._revoke_api_keys(user_id)
 
     async def ban(self, user_id: int, *, by: int | None = None) -> User:
         """Shut a user out and end their sessions. `by` is the id of who asks.
@@ -118,6 +145,7 @@ class UserManager:
         Raises `NotFound`, `Conflict` for oneself and for the last admin, and
         `Forbidden` if who asks is no admin any more.
         """
+        _require_another(user_id, by)
         user = await self._lock_to_remove(user_id, by)
         user.banned = True
         await self.session.flush()
@@ -141,12 +169,13 @@ class UserManager:
         AUTH.info("user %s is an admin now", user_id)
         return user
 
-    async def demote(self, user_id: int) -> User:
-        """Take the admin role away; raises `NotFound`, `Conflict` for the last admin.
+    async def demote(self, user_id: int, *, by: int | None = None) -> User:
+        """Take the admin role away, also one's own. `by` is the id of who asks.
 
-        API keys keep the scopes that the role of a user has.
+        API keys keep the scopes that the role of a user has. Raises `NotFound`,
+        `Conflict` for the last admin, and `Forbidden` if who asks is no admin any more.
         """
-        user = await self._lock_to_remove(user_id, None)
+        user = await self._lock_to_remove(user_id, by)
         user.role = Role.user
         await self.session.flush()
         AUTH.info("user %s is no admin any more", user_id)
@@ -154,6 +183,7 @@ class UserManager:
 
     async def delete(self, user_id: int, *, by: int | None = None) -> None:
         """Delete a user with all sessions and API keys; raises as `ban` does."""
+        _require_another(user_id, by)
         await self.session.delete(await self._lock_to_remove(user_id, by))
         await self.session.flush()
         AUTH.info("user %s is deleted", user_id)
@@ -181,8 +211,6 @@ class UserManager:
         Of two admins who remove each other at the same time the second has to wait, and
         then is none any more.
         """
-        if user_id == by:
-            raise Conflict("You cannot ban or delete yourself.", code="own_account")
         query = (
             select(User.id)
             .where(User.role == Role.admin, User.banned.is_(False))
@@ -197,15 +225,22 @@ class UserManager:
             raise Conflict("This is the last admin.", code="last_admin")
         return user
 
-    async def _hash(self, password: str) -> str:
-        require_length(password, self.settings)
+    async def _hash(self, password: str, email: str = "") -> str:
+        require_good_password(password, self.settings, email=email)
         return await hash_password(password)
 
-    async def _store_password(self, user: User, password_hash: str) -> None:
+    async def _store_password(
+        self, user: User, password_hash: str, keep: str | None = None
+    ) -> None:
         user.password_hash = password_hash
         await self._flush(user)
-        await AuthSessionManager(self.session, self.settings).end_all(user.id)
+        sessions = AuthSessionManager(self.session, self.settings)
+        await sessions.end_all(user.id, keep=keep)
         AUTH.info("user %s has a new password", user.id)
+
+    async def _revoke_api_keys(self, user_id: int) -> None:
+        await self.session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))
+        AUTH.info("all API keys of user %s are deleted", user_id)
 
     async def _flush(self, user: User) -> None:
         try:
@@ -218,14 +253,9 @@ class UserManager:
         self.session.expire(user, ["password_hash"])
 
 
-def require_length(password: str, settings: Settings) -> None:
-    """Raise `Invalid` for a password that is shorter than PASSWORD_MIN_LENGTH."""
-    shortest = settings.password_min_length
-    if len(password) < shortest:
-        raise Invalid(
-            f"A password has at least {shortest} characters.",
-            code="password_too_short",
-        )
+def _require_another(user_id: int, by: int | None) -> None:
+    if user_id == by:
+        raise Conflict("You cannot ban or delete yourself.", code="own_account")
 
 
 def _found(user: User | None) -> User:

@@ -12,6 +12,7 @@ from app.models.user import User
 
 touches(User, "user:{id}", "users:{id}:single", "users:list", "principal:{id}")
 touches(User, "apikeys:{id}")  # who asks for a user's keys is told if there is none
+touches(AuthSession, "sessions:{user_id}")
 touches(AuthSession, "principal:{user_id}", unless_only={"refresh_jti", "expires_at"})
 touches(ApiKey, "apikeys:{user_id}")
 touches(ApiKey, "principal:{user_id}", unless_only={"name", "last_used_at"})

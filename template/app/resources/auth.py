@@ -1,12 +1,21 @@
 from fastapi import APIRouter, status
 
-from app.errors import Conflict, Forbidden, NotAuthenticated
+from app.cache import cached, user_scoped_key_builder
+from app.errors import Conflict, Forbidden, NotAuthenticated, NotFound
 from app.limits import LoginLimit, RefreshLimit, RegisterLimit
 from app.managers.auth import CurrentPrincipal
 from app.managers.tokens import read_token
 from app.openapi import problems
 from app.resources.dependencies import ANY_USER, ANYONE, AuthSessions, Users
-from app.schemas.auth import Login, Message, Refresh, Registration, TokenPair
+from app.schemas.auth import (
+    Login,
+    Message,
+    Refresh,
+    Registration,
+    SessionOut,
+    TokenPair,
+)
+from app.schemas.fields import SessionId
 
 router = APIRouter(tags=["auth"])
 
@@ -58,3 +67,48 @@ async def logout(principal: CurrentPrincipal, sessions: AuthSessions) -> Message
     """End the token's session: its tokens stop working at once."""
     await sessions.end(principal)
     return Message(message="You are logged out.")
+
+
+# Who has logged in, and no API key, decides about logins.
+@router.get("/users/me/sessions", summary="List my sessions", dependencies=[ANY_USER])
+@cached(namespace="sessions", key_builder=user_scoped_key_builder)
+async def list_sessions(
+    principal: CurrentPrincipal, sessions: AuthSessions
+) -> list[SessionOut]:
+    """All sessions of the user who asks, oldest first; each login is one."""
+    return [
+        SessionOut(
+            id=session.id,
+            created_at=session.created_at,
+            expires_at=session.expires_at,
+            current=session.id == principal.session_id,
+        )
+        for session in await sessions.list(principal.user_id)
+    ]
+
+
+@router.delete(
+    "/users/me/sessions",
+    summary="End my other sessions",
+    status_code=status.HTTP_204_NO_CONTENT,
+    dependencies=[ANY_USER],
+)
+async def end_other_sessions(
+    principal: CurrentPrincipal, sessions: AuthSessions
+) -> None:
+    """Log out everywhere else: all sessions but this one stop working at once."""
+    await sessions.end_all(principal.user_id, keep=principal.session_id)
+
+
+@router.delete(
+    "/users/me/sessions/{session_id}",
+    summary="End one of my sessions",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems(NotFound),
+    dependencies=[ANY_USER],
+)
+async def end_session(
+    principal: CurrentPrincipal, session_id: SessionId, sessions: AuthSessions
+) -> None:
+    """End a session: its tokens stop working at once."""
+    await sessions.end_one(principal.user_id, session_id)

@@ -125,6 +125,17 @@ async def make_admin(user_id: UserId, users: Users) -> User:
 
 
 @router.post(
+    "/{user_id}/demote",
+    summary="Make an admin a user",
+    response_model=UserOut,
+    responses=problems(NotFound, Conflict),
+)
+async def demote(admin: UsersWriter, user_id: UserId, users: Users) -> User:
+    """Take the admin role away, from the next request on; the last admin keeps it."""
+    return await users.demote(user_id, by=admin.id)
+
+
+@router.post(
     "/{user_id}/password",
     summary="Change a password",
     status_code=status.HTTP_204_NO_CONTENT,
@@ -138,13 +149,27 @@ async def change_password(
     data: PasswordChange,
     users: Users,
 ) -> None:
-    """Set a new password and end all sessions; one's own needs the current one."""
+    """Set a new password and end all other sessions; one's own needs the current one.
+
+    API keys go on, unless `revoke_api_keys` deletes them.
+    """
     if caller.id == user_id:
         async with limit.password_attempt(caller.email):
-            await users.change_password(user_id, data.current_password, data.password)
+            await users.change_password(
+                user_id,
+                data.current_password,
+                data.password,
+                keep=principal.session_id,
+                revoke_api_keys=data.revoke_api_keys,
+            )
     else:
         await limit.count(caller.email)
-        await users.set_password(user_id, data.password, by=principal)
+        await users.set_password(
+            user_id,
+            data.password,
+            by=principal,
+            revoke_api_keys=data.revoke_api_keys,
+        )
 
 
 def _page(users: Sequence[User], total: int, page: int, size: int) -> Page[UserOut]:

@@ -1,5 +1,6 @@
 """Registration, login, and the tokens that they give."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -72,6 +73,26 @@ class TokenPair(BaseModel):
     refresh: str = Field(description="Gives the next pair, once")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a name
     expires_in: int = Field(description="Seconds that `token` is valid for")
+
+
+class SessionOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0f1c7b9e5a2d48368c4b6f0a1e9d7352",
+                    "created_at": "2026-01-02T14:23:45Z",
+                    "expires_at": "2026-02-01T14:23:45Z",
+                    "current": True,
+                }
+            ]
+        },
+    )
+
+    id: str
+    created_at: datetime = Field(description="When the user logged in")
+    expires_at: datetime = Field(description="Each refresh moves it on")
+    current: bool = Field(description="Whether it is the session that asks")
 
 
 class Message(BaseModel):

@@ -54,7 +54,7 @@ Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
 NewPassword = Annotated[
     str, StringConstraints(min_length=8, max_length=128), AfterValidator(_storable)
 ]
-"""`PASSWORD_MIN_LENGTH`, which the user manager enforces, may ask for more than 8."""
+"""The user manager asks for more: see `require_good_password`."""
 Password = Annotated[
     str, StringConstraints(min_length=1, max_length=128), AfterValidator(_storable)
 ]
@@ -71,4 +71,7 @@ Expiry = Annotated[Moment, AfterValidator(_to_come)]
 """A moment to come."""
 
 UserId = Annotated[int, Path(ge=1, le=MAX_ID, description="The user's id")]
+SessionId = Annotated[
+    str, Path(pattern="^[0-9a-f]{32}$", description="The session's id")
+]
 KeyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The API key's id")]

@@ -74,6 +74,9 @@ class PasswordChange(BaseModel):
     current_password: Password | None = Field(
         default=None, description="Needed to change one's own password"
     )
+    revoke_api_keys: bool = Field(
+        default=False, description="Delete the user's API keys, too"
+    )
 
 
 class SearchField(StrEnum):

@@ -1,6 +1,7 @@
 """api-admin env check."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -192,3 +193,26 @@ def test_what_is_no_text_is_refused_in_one_line(run: Run, folder: Path) -> None:
 def _in_example() -> list[str]:
     lines = EXAMPLE.read_text().splitlines()
     return [line.partition("=")[0] for line in lines if line and line[0] != "#"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such rights")
+def test_finds_and_closes_what_others_can_read(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("env", "check", "--fix")
+    monkeypatch.setenv("DATABASE_URL", "sqlite+aiosqlite:///data/app.db")
+    (folder / "data").mkdir(0o755)
+    names = [".env", "data", "data/app.db", "data/app.db-wal"]
+    for name in names:
+        if name != "data":
+            (folder / name).touch()
+        (folder / name).chmod(0o755 if name == "data" else 0o644)
+
+    found = run("env", "check")
+    assert (found.exit_code, found.stderr.count(".env")) == (0, 1)
+    assert f"can read {', '.join(names)}: add --fix" in found.stderr
+
+    assert ", ".join(names) in run("env", "check", "--fix").stderr
+    for name in names:
+        assert (folder / name).stat().st_mode & 0o777 in (0o600, 0o700), name
+    assert run("env", "check").stderr == ""

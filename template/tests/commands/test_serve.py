@@ -11,11 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.commands.serve import address
+from app.commands.serve import address, look_who_can_read
 from app.config import Settings, get_settings
 from app.database import Database
 from app.errors import StartupError
 from tests.commands.conftest import Run, refusal
+from tests.environment import settings_from
 from tests.ports import free_port
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
@@ -173,3 +174,27 @@ def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
     with httpx.Client(transport=transport) as client:
         assert process.poll() is None
         assert client.get(url).status_code == 200
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such rights")
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_what_others_can_read_is_closed_in_development_and_named_in_production(
+    environment: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".env"
+    file.touch(0o600)
+    file.chmod(0o644)
+    monkeypatch.setenv("ENV_FILE", ".env")
+    with settings_from(
+        ENVIRONMENT=environment, DATABASE_URL="sqlite:///data/app.db"
+    ) as settings:
+        look_who_can_read(settings)
+    said = capsys.readouterr().err
+    closed = environment == "development"
+    assert file.stat().st_mode & 0o777 == (0o600 if closed else 0o644)
+    assert said.startswith("Closed to" if closed else "Other users")
+    assert ".env" in said

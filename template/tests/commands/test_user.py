@@ -192,6 +192,18 @@ class TestChange:
         assert "8 " in refusal(run(*command, input="short\n"))
         assert "128 " in refusal(run(*command, input="long" * 50 + "\n"))
         assert run(*command, input="").exit_code == 2
+        assert "too common" in refusal(run(*command, input="password123\n"))
+        assert "of the user" in refusal(run(*command, input="Ada-1234\n"))
+
+    def test_sets_a_password_and_ends_api_keys(self, run: Run, ada: str) -> None:
+        run("keys", "create", ada, "--name", "a key")
+        command = ("user", "password", ada, "--password-stdin")
+        run(*command, input="another long secret\n")
+        assert len(json.loads(run("keys", "list", ada, "--json").stdout)) == 1
+
+        said = run(*command, "--revoke-api-keys", input="one more long secret\n")
+        assert said.stdout == f"{ada} has a new password, and no API keys\n"
+        assert json.loads(run("keys", "list", ada, "--json").stdout) == []
 
     def test_refuses_bytes_that_are_no_text(self, run: Run) -> None:
         assert "UTF-8" in refusal(run("user", "show", os.fsdecode(b"\xff")))

@@ -1,11 +1,13 @@
 import os
+import secrets
 from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
 
 from app.config import Settings, get_settings
-from app.config.load import _values
+from app.config.env import read_env_file
+from app.config.load import _values, value_problems
 from app.errors import StartupError
 from tests.config.conftest import SECRET_KEY, WriteEnv
 
@@ -136,12 +138,44 @@ def test_settings_do_not_show_their_secrets(write_env: WriteEnv) -> None:
         "your-secret-key-0f1c7b9e5a2d48368c4b",
         "abababababababababababababababababab",
         "0123456789abcdef0123456789abcdef",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "0000000000000000000000000123456789abcdef",
+        "correct-horse-battery-password-staple",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
     ],
 )
 def test_a_weak_key_is_refused(write_env: WriteEnv, key: str) -> None:
     write_env(f"SECRET_KEY={key}", without="SECRET_KEY")
 
-    assert "openssl rand -hex 32" in refusal()
+    line = refusal()
+    assert line.startswith("SECRET_KEY=********")
+    assert "openssl rand -hex 32" in line
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_the_key_of_the_tests_is_refused_elsewhere(
+    write_env: WriteEnv, environment: str
+) -> None:
+    write_env(
+        f"ENVIRONMENT={environment}",
+        "SECRET_KEY=only-for-tests-8Jq2vX7mZr4TnK1wYc5LdG9s",
+        without="SECRET_KEY",
+    )
+
+    line = refusal()
+    assert line.startswith("SECRET_KEY is that of the tests")
+    assert "openssl rand -hex 32" in line
+    assert "8Jq2" not in line
+    assert line in value_problems(read_env_file(Path(".env")))
+
+
+def test_random_keys_are_taken(write_env: WriteEnv) -> None:
+    for make in (secrets.token_hex, secrets.token_urlsafe):
+        for _ in range(50):
+            key = make(32).replace("=", "")
+            assert not value_problems(
+                {"SECRET_KEY": key, "DATABASE_URL": "sqlite:///app.db"}
+            )
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])

@@ -8,10 +8,15 @@ import httpx
 import jwt
 import pytest
 from pwdlib import PasswordHash
+from sqlalchemy import update
 
 from app.config import Settings
+from app.database import Database
+from app.errors import Invalid
 from app.managers import passwords
+from app.managers.password_rules import require_good_password
 from app.managers.tokens import signing_key
+from app.models import User
 from tests.people import LogIn, MakeKey, MakeUser, Person
 
 REGISTRATION = {
@@ -325,6 +330,140 @@ class TestTokens:
         assert me.status_code == 401
         body = {"refresh": forged("refresh")[:4096]}
         assert (await client.post("/refresh/", json=body)).status_code == 401
+
+
+class TestSessions:
+    URL = "/users/me/sessions"
+
+    async def test_refuse_anonymous_requests(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get(self.URL)).status_code == 401
+        assert (await client.delete(self.URL)).status_code == 401
+
+    async def test_are_listed_and_each_knows_itself(
+        self, client: httpx.AsyncClient, user: Person, other: Person, log_in: LogIn
+    ) -> None:
+        first = dict(user.headers)
+        for _ in range(2):  # what is cached is each session's own
+            (session,) = (await client.get(self.URL, headers=first)).json()
+            assert session["current"]
+        await log_in(user)
+        for headers, current in ((first, [True, False]), (user.headers, [False, True])):
+            for _ in range(2):
+                sessions = (await client.get(self.URL, headers=headers)).json()
+                assert [each["current"] for each in sessions] == current
+                assert sessions[0]["id"] == session["id"]
+        assert len((await client.get(self.URL, headers=other.headers)).json()) == 1
+
+    async def test_show_what_a_refresh_moves_on(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        (before,) = (await client.get(self.URL, headers=user.headers)).json()
+        await client.post("/refresh/", json={"refresh": user.refresh})
+        (after,) = (await client.get(self.URL, headers=user.headers)).json()
+        assert after["expires_at"] > before["expires_at"]
+        assert after["id"] == before["id"]
+
+    async def test_one_ends_at_once_and_for_both_tokens(
+        self, client: httpx.AsyncClient, user: Person, log_in: LogIn
+    ) -> None:
+        lost, refresh = dict(user.headers), user.refresh
+        (session,) = (await client.get(self.URL, headers=lost)).json()
+        await log_in(user)
+        for _ in range(2):
+            assert (await client.get("/users/me", headers=lost)).status_code == 200
+        url = f"{self.URL}/{session['id']}"
+        response = await client.delete(url, headers=user.headers)
+        assert response.status_code == 204
+        assert (await client.get("/users/me", headers=lost)).status_code == 401
+        response = await client.post("/refresh/", json={"refresh": refresh})
+        assert response.status_code == 401
+        assert len((await client.get(self.URL, headers=user.headers)).json()) == 1
+        again = await client.delete(url, headers=user.headers)
+        assert (again.status_code, again.json()["code"]) == (404, "session_not_found")
+
+    async def test_all_end_but_the_one_that_asks(
+        self, client: httpx.AsyncClient, user: Person, other: Person, log_in: LogIn
+    ) -> None:
+        before = dict(user.headers)
+        await log_in(user)
+        response = await client.delete(self.URL, headers=user.headers)
+        assert response.status_code == 204
+        assert (await client.get("/users/me", headers=before)).status_code == 401
+        for person in (user, other):
+            me = await client.get("/users/me", headers=person.headers)
+            assert me.status_code == 200
+
+    async def test_of_another_user_do_not_exist(
+        self, client: httpx.AsyncClient, user: Person, other: Person
+    ) -> None:
+        (theirs,) = (await client.get(self.URL, headers=other.headers)).json()
+        response = await client.delete(
+            f"{self.URL}/{theirs['id']}", headers=user.headers
+        )
+        assert response.status_code == 404
+        me = await client.get("/users/me", headers=other.headers)
+        assert me.status_code == 200
+
+
+class TestPasswords:
+    COMPOSED, DECOMPOSED = "Z\u00fcrich by night", "Zu\u0308rich by night"
+
+    async def test_are_the_same_however_a_keyboard_writes_them(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        body = REGISTRATION | {"password": self.DECOMPOSED}
+        assert (await client.post("/register/", json=body)).status_code == 201
+        for text in (self.COMPOSED, self.DECOMPOSED):
+            login = {"email": REGISTRATION["email"], "password": text}
+            assert (await client.post("/login/", json=login)).status_code == 200
+        login["password"] = "Zurich by night"
+        assert (await client.post("/login/", json=login)).status_code == 401
+
+    async def test_from_before_they_were_normalized_go_on_and_are_renewed(
+        self, client: httpx.AsyncClient, database: Database, user: Person
+    ) -> None:
+        old = passwords.password_hash.hash(self.DECOMPOSED)
+        async with database.session() as session:
+            await session.execute(
+                update(User).where(User.id == user.id).values(password_hash=old)
+            )
+        login = {"email": user.email, "password": self.COMPOSED}
+        assert (await client.post("/login/", json=login)).status_code == 401
+        login["password"] = self.DECOMPOSED
+        assert (await client.post("/login/", json=login)).status_code == 200
+        login["password"] = self.COMPOSED
+        assert (await client.post("/login/", json=login)).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("password", "code"),
+        [
+            ("password1", "password_too_common"),
+            ("QwertyUIOP", "password_too_common"),
+            ("\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44", "password_too_common"),
+            ("haha-haha-haha-", "password_too_common"),
+            ("Ada@example.com", "password_too_common"),
+            ("Ada-2026!", "password_too_common"),
+            ("12345678", "password_too_common"),
+            ("e\u0301" * 4, "password_too_short"),
+        ],
+    )
+    async def test_that_are_guessed_first_are_refused(
+        self, client: httpx.AsyncClient, password: str, code: str
+    ) -> None:
+        body = REGISTRATION | {"password": password}
+        response = await client.post("/register/", json=body)
+        assert response.status_code == 422
+        assert response.json()["code"] == code
+        assert password not in response.text
+
+    async def test_may_hold_a_common_one(self, client: httpx.AsyncClient) -> None:
+        body = REGISTRATION | {"password": "ada has password1"}
+        assert (await client.post("/register/", json=body)).status_code == 201
+
+    def test_of_the_service_are_refused(self, settings: Settings) -> None:
+        name = "".join(settings.api_title.split()).upper()
+        with pytest.raises(Invalid, match="name of the service"):
+            require_good_password(f"{name} 12345678", settings)
 
 
 def unverified(token: str) -> dict[str, Any]:

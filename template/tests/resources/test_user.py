@@ -276,6 +276,54 @@ class TestLastAdmin:
         left = [await status_of_me(client, each.headers) for each in (admin, second)]
         assert left.count(200) == 1, [response.text for response in responses]
 
+    async def test_stays_when_two_admins_are_demoted_at_once(
+        self,
+        client: httpx.AsyncClient,
+        database: Database,
+        admin: Person,
+        make_user: MakeUser,
+    ) -> None:
+        second = await make_user(Role.admin)
+        for each in (admin, second):
+            await client.get("/users/me", headers=each.headers)
+        # Neither is ahead because the other one has to connect first.
+        async with database.engine.connect() as one, database.engine.connect() as two:
+            await asyncio.gather(*(each.execute(select(1)) for each in (one, two)))
+        responses = await asyncio.gather(
+            *(
+                client.post(f"/users/{each.id}/demote", headers=each.headers)
+                for each in (admin, second)
+            )
+        )
+        statuses = sorted(response.status_code for response in responses)
+        assert statuses == [200, 409]
+        people = [admin, second]
+        lists = [await client.get("/users/", headers=each.headers) for each in people]
+        assert sorted(each.status_code for each in lists) == [200, 403]
+
+
+class TestDemote:
+    async def test_acts_on_the_next_request(
+        self, client: httpx.AsyncClient, admin: Person, make_user: MakeUser
+    ) -> None:
+        second = await make_user(Role.admin)
+        url = f"/users/{second.id}/demote"
+        for person, status in ((second, 200), (admin, 200)):
+            response = await client.get("/users/", headers=person.headers)
+            assert response.status_code == status
+        response = await client.post(url, headers=admin.headers)
+        assert (response.status_code, response.json()["role"]) == (200, "user")
+        response = await client.get("/users/", headers=second.headers)
+        assert response.status_code == 403
+
+    async def test_keeps_the_last_admin(
+        self, client: httpx.AsyncClient, admin: Person, make_user: MakeUser
+    ) -> None:
+        await make_user(Role.admin, banned=True)  # who is of no help
+        url = f"/users/{admin.id}/demote"
+        response = await client.post(url, headers=admin.headers)
+        assert (response.status_code, response.json()["code"]) == (409, "last_admin")
+
 
 class TestBan:
     async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
@@ -344,9 +392,11 @@ class TestPassword:
         response = await client.post("/users/1/password", json={"password": "12345678"})
         assert response.status_code == 401
 
-    async def test_needs_the_current_one_and_ends_all_sessions(
+    async def test_needs_the_current_one_and_ends_all_other_sessions(
         self, client: httpx.AsyncClient, user: Person, log_in: LogIn
     ) -> None:
+        elsewhere = dict(user.headers)
+        await log_in(user)
         url = f"/users/{user.id}/password"
         new = {"password": "a new and better one"}
         for wrong in ({}, {"current_password": "wrong"}):
@@ -356,7 +406,8 @@ class TestPassword:
         right = new | {"current_password": PASSWORD}
         response = await client.post(url, json=right, headers=user.headers)
         assert response.status_code == 204
-        assert await status_of_me(client, user.headers) == 401
+        assert await status_of_me(client, user.headers) == 200
+        assert await status_of_me(client, elsewhere) == 401
         old = {"email": user.email, "password": PASSWORD}
         assert (await client.post("/login/", json=old)).status_code == 401
         user.password = new["password"]
@@ -399,6 +450,38 @@ class TestPassword:
         assert response.status_code == 204
         target.password = new["password"]
         await log_in(target)
+
+    @pytest.mark.parametrize("whose", ["user", "admin"])
+    async def test_ends_api_keys_when_asked(
+        self,
+        client: httpx.AsyncClient,
+        user: Person,
+        admin: Person,
+        make_key: MakeKey,
+        whose: str,
+    ) -> None:
+        caller = {"user": user, "admin": admin}[whose]
+        key, others = await make_key(user), await make_key(admin)
+        url = f"/users/{user.id}/password"
+        passwords = [PASSWORD, "a new and better one", "another and better one"]
+        for number, (revoke, status) in enumerate([(False, 200), (True, 401)]):
+            body = {"current_password": passwords[number], "revoke_api_keys": revoke}
+            body["password"] = passwords[number + 1]
+            assert await status_of_me(client, key) == 200
+            response = await client.post(url, json=body, headers=caller.headers)
+            assert response.status_code == 204
+            assert await status_of_me(client, key) == status
+        assert await status_of_me(client, others) == 200
+
+    async def test_is_no_part_of_ones_own_address(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        body = {"password": user.email, "current_password": PASSWORD}
+        url = f"/users/{user.id}/password"
+        response = await client.post(url, json=body, headers=user.headers)
+        assert response.status_code == 422
+        assert response.json()["code"] == "password_too_common"
+        assert await status_of_me(client, user.headers) == 200
 
     async def test_is_stored_as_a_hash(self, database: Database, user: Person) -> None:
         async with database.session(writes=False) as session:

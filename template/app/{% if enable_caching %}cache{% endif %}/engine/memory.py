@@ -292,7 +292,7 @@ def end_epoch(
     With `seconds`, they remember nothing new for so long, or until this owner ends the
     epoch without them. Raises OSError where the file cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(0o700, parents=True, exist_ok=True)
     fences = _fences_in(file.read_bytes() if file.exists() else b"")
     fences.pop(owner, None)
     if seconds:
@@ -317,7 +317,7 @@ class Presence:
     def begin(self) -> None:
         """Be seen, before anything is read."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(0o700, parents=True, exist_ok=True)
             self._held = self._own.open("wb")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

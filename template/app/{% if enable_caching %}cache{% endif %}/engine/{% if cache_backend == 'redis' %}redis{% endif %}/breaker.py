@@ -215,7 +215,7 @@ class Marker:
     def show(self) -> None:
         """Have the file there; OSError when the folder cannot be written."""
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(0o700, parents=True, exist_ok=True)
             hidden = self._path.with_name(f".{self._path.name}")
             self._file = hidden.open("w")
             fcntl.flock(self._file, fcntl.LOCK_EX)
