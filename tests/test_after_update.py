@@ -245,7 +245,7 @@ def conflict(
     for folder in (project, source):
         template = "" if folder is project else "template/"
         size = f"MAX_BODY_SIZE = {9 if folder is project else 8}_000_000"
-        replace(folder, f"{template}app/main.py", "MAX_BODY_SIZE = 1_048_576", size)
+        replace(folder, f"{template}app/main.py", "MAX_BODY_SIZE = 16_384", size)
         folder.commit("another size")
     copier = [str(COPIER), "update", "--defaults", "--quiet", "--vcs-ref=HEAD"]
     subprocess.run(copier, cwd=project.path, env=clean_environment(), check=True)

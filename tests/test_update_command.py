@@ -26,7 +26,7 @@ from test_after_update import (
 
 QUICK = {"PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/resources/test_home.py"}
 
-SIZE = "MAX_BODY_SIZE = 1_048_576"
+SIZE = "MAX_BODY_SIZE = 16_384"
 SCHEME = 'return f"http://{host}:{port}"'
 UV_RANGE = "uv_build>=0.13,<0.14"
 

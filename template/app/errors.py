@@ -6,8 +6,12 @@ AppError                a request is refused; a client reads it
     NotAuthenticated    401
     Forbidden           403
     NotFound            404
+    TooSlow             408
     Conflict            409
+    BodyTooLarge        413
+    QueryTooLong        414
     Invalid             422
+    HeadTooLarge        431
     Unavailable         503
 """
 
@@ -90,10 +94,34 @@ class NotFound(AppError):
     detail = "There is no such thing."
 
 
+class TooSlow(AppError):
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+    detail = "The request did not arrive in time."
+
+
 class Conflict(AppError):
     status = HTTPStatus.CONFLICT
     code = "conflict"
     detail = "The current state does not allow this."
+
+
+class BodyTooLarge(AppError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "content_too_large"
+    detail = "The request's body has more bytes than this route takes."
+
+
+class QueryTooLong(AppError):
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    code = "uri_too_long"
+    detail = "The request's query is too long."
+
+
+class HeadTooLarge(AppError):
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "request_header_fields_too_large"
+    detail = "The request's headers are too large."
 
 
 class Invalid(AppError):
@@ -156,6 +184,8 @@ async def _app_error(_: Request, error: AppError) -> JSONResponse:
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     """What Starlette and FastAPI refuse: unknown paths, methods, broken bodies."""
     status = HTTPStatus(error.status_code)
+    if status == BodyTooLarge.status and error.detail == "Content Too Large":
+        return problem_response(BodyTooLarge())  # a body of unknown length
     refusal = AppError(error.detail, code=status.name.lower(), headers=error.headers)
     refusal.status = status
     return problem_response(refusal)

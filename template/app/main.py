@@ -14,14 +14,21 @@ from app.database.ready import require_ready
 from app.database.streams import check_streams
 from app.docs import serve_docs
 from app.errors import install_error_handlers
-from app.logs import configure_logs
+from app.logs import SERVER, configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
-from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
+from app.middleware import (
+    AllowedHosts,
+    Bounds,
+    RequestLog,
+    ResponseHeaders,
+    RootPath,
+    StartupLine,
+)
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
-# Bytes. A route that takes files can allow more: max_body_size of its decorator.
-MAX_BODY_SIZE = 1_048_576
+# Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).
+MAX_BODY_SIZE = 16_384
 
 api_router.include_router(yours.router)
 
@@ -34,11 +41,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=settings.api_title,
         description=settings.api_description,
         version=settings.version,
+        openapi_url="/openapi.json" if settings.serves_docs else None,
         docs_url=None,  # see serve_docs
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
-        max_body_size=MAX_BODY_SIZE,
     )
     app.state.settings = settings
     app.state.database = Database(settings)
@@ -47,23 +54,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     describe_problems(app)
     # The middleware added last is the outermost.
     install_cache(app, settings)
+    app.add_middleware(Bounds, max_body_size=MAX_BODY_SIZE)
+    if settings.allowed_hosts:
+        app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
+    elif settings.environment == "production":
+        SERVER.info("ALLOWED_HOSTS is empty: requests for any host are answered")
     app.add_middleware(RequestLog)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
+            allow_credentials=settings.cors_credentials,
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=["*"],
         )
     if settings.root_path:
         app.add_middleware(RootPath, root_path=settings.root_path)
-    if settings.allowed_hosts:
-        app.add_middleware(
-            AllowedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False
-        )
+    app.add_middleware(ResponseHeaders, hsts_max_age=settings.hsts_max_age)
     app.add_middleware(StartupLine)
-    serve_docs(app)
+    if settings.serves_docs:
+        serve_docs(app)
     app.include_router(api_router)
     return app
 

@@ -10,6 +10,7 @@ from app.errors import (
     PROBLEM_MEDIA_TYPE,
     AppError,
     BadRequest,
+    BodyTooLarge,
     Forbidden,
     Invalid,
     NotAuthenticated,
@@ -58,7 +59,7 @@ def _declare(document: dict[str, Any]) -> None:
                 for_all = _problems(BadRequest, NotAuthenticated, Forbidden)
                 declared.update(for_all | declared)
             if "requestBody" in operation:  # which may be no JSON
-                declared.update(_problems(BadRequest) | declared)
+                declared.update(_problems(BadRequest, BodyTooLarge) | declared)
             if "422" in declared:
                 declared.update(_problems(Invalid))
     _, definitions = models_json_schema(

@@ -27,6 +27,7 @@ from starlette.background import BackgroundTask
 from app.cache import cached
 from app.config import Settings
 from app.main import create_app
+from app.middleware.headers import SECURITY
 from tests.engine.answers import contents, outcome, own
 from tests.engine.each import on_any_storage
 from tests.engine.wire import WAYS, asking
@@ -491,7 +492,7 @@ async def test_no_answer_differs_from_that_without_a_cache(
     with settings_from(CACHE_ENABLED="false"):
         plain = FastAPI()
         plain.include_router(make_router(file))
-    added = {"etag", "vary", "cache-control"}
+    added = {"etag", "vary", "cache-control", *(name.lower() for name in SECURITY)}
     transport = httpx.ASGITransport(plain)
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as uncached:
         for name in STORED + NOT_STORED:

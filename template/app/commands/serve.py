@@ -64,10 +64,13 @@ def serve(
     with _clean_exit(), ready_database(settings):
         if settings.workers > 1:
             asyncio.run(_try_start())
-        say(f"API docs: {address(settings.host, settings.port)}/docs", style="bold")
+        url = address(settings.host, settings.port)
+        docs = f"API docs: {url}/docs" if settings.serves_docs else f"Serving {url}"
+        say(docs, style="bold")
         uvicorn.run(
             "app.main:create_app",
             factory=True,
+            http="app.connections:Connection",
             host=settings.host,
             port=settings.port,
             workers=settings.workers,

@@ -28,6 +28,20 @@ class ServerSettings(BaseSettings):
         description="How long running requests may go on after SIGTERM, in seconds,"
         " 1 to 3600; then they are cut off",
     )
+    max_connections: int = Field(
+        default=500,
+        ge=1,
+        le=1000000,
+        description="Connections that a process holds open, 1 to 1000000; more need a"
+        " higher limit of open files",
+    )
+    read_timeout: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        description="Longest time for a request's head, and between two parts of its"
+        " body, in seconds, more than 0 to 3600",
+    )
     forwarded_allow_ips: CommaList = Field(
         default=("127.0.0.1",),
         description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed:"

@@ -1,19 +1,38 @@
 """Where the service is, as a proxy in front of it shows it."""
 
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import BadRequest, problem_response
 
 PROBES = frozenset({"/livez", "/readyz"})
 
 
-class AllowedHosts(TrustedHostMiddleware):
+class AllowedHosts:
     """Refuse requests for other hosts; probes come by address, and pass."""
 
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self.app = app
+        self.names = names
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PROBES:
+        if scope["type"] == "lifespan" or self._allows(scope):
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
         else:
-            await super().__call__(scope, receive, send)
+            refusal = BadRequest("The service has another host name.")
+            await problem_response(refusal)(scope, receive, send)
+
+    def _allows(self, scope: Scope) -> bool:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        host = Headers(scope=scope).get("host", "").partition(":")[0].lower()
+        return path in PROBES or any(
+            host == name or (name[0] == "*" and host.endswith(name[1:]))
+            for name in self.names
+        )
 
 
 class RootPath:

@@ -10,4 +10,5 @@ router = APIRouter(tags=["health"], dependencies=[ANYONE])
 @router.get("/", summary="What this is")
 async def home(request: Request) -> Home:
     app = request.app
-    return Home(name=app.title, version=app.version, docs=DOCS_URL)
+    docs = DOCS_URL if app.state.settings.serves_docs else None
+    return Home(name=app.title, version=app.version, docs=docs)

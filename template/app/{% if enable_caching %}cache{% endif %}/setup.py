@@ -20,7 +20,20 @@ from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
-from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
+from app.middleware import (
+    AllowedHosts,
+    Bounds,
+    RequestLog,
+    ResponseHeaders,
+    RootPath,
+    StartupLine,
+)
+
+# The middleware of the service, which leaves bodies alone.
+_OURS = {
+    *(CacheMiddleware, AllowedHosts, Bounds, RequestLog, ResponseHeaders),
+    *(RootPath, StartupLine),
+}
 
 
 def install_cache(app: FastAPI, settings: Settings) -> None:
@@ -45,8 +58,7 @@ async def cache_lifespan(
     check_workers(settings.workers, settings)
     served: Served = app.state.response_cache
     try:
-        ours = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
-        routes = look_at(app, ours)
+        routes = look_at(app, _OURS)
         check_rules()
         cache = Cache(await open_store(settings), settings, revision)
     except ConfigurationError as error:

@@ -119,4 +119,4 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = ",".join(value) if isinstance(value, tuple) else str(value)
-    return text or "empty"
+    return "empty" if value in ("", (), None) else text

@@ -1,5 +1,6 @@
 """The service behind a proxy: its prefix, its host names, and who is believed."""
 
+import logging
 from typing import Any, cast
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from fastapi import Request
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app import logs
 from app.config import Settings
 from app.main import create_app
 
@@ -82,3 +84,33 @@ async def test_other_hosts_are_refused_but_for_probes(
         answer = await proxy.get(path, headers={"Host": host})
 
     assert answer.status_code == status
+
+
+async def test_the_refusal_of_another_host_is_a_problem_with_its_id_in_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logs.REQUESTS.name)
+    async with client(
+        settings, root_path="/api", allowed_hosts=("api.example.com",)
+    ) as proxy:
+        answer = await proxy.get("/api/docs", headers={"Host": "evil.example.com"})
+        assert (await proxy.get("/livez", headers={"Host": "10.0.0.7"})).is_success
+
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "evil" not in answer.text
+    assert "400 (" in caplog.text
+    assert answer.headers["X-Request-ID"] in caplog.text
+
+
+async def test_production_is_told_that_it_answers_for_any_host(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logs.SERVER.name)
+    create_app(settings.model_copy(update={"environment": "production"}))
+    assert "ALLOWED_HOSTS is empty" in caplog.text
+
+    caplog.clear()
+    named = {"environment": "production", "allowed_hosts": ("api.example.com",)}
+    create_app(settings.model_copy(update=named))
+    create_app(settings)
+    assert "ALLOWED_HOSTS" not in caplog.text

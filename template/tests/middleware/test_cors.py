@@ -2,7 +2,9 @@ import httpx
 import pytest
 
 from app.config import Settings
+from app.errors import StartupError
 from app.main import create_app
+from tests.environment import settings_from
 
 ORIGIN = "https://app.example.com"
 
@@ -39,3 +41,22 @@ async def test_no_other_page_may(settings: Settings, origins: tuple[str, ...]) -
     answer = await preflight(settings, origins)
 
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_cookies_come_along_when_asked(settings: Settings) -> None:
+    answer = await preflight(settings, (ORIGIN,))
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+    asked = settings.model_copy(update={"cors_credentials": True})
+    answer = await preflight(asked, (ORIGIN,))
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+def test_cookies_and_any_origin_do_not_go_together() -> None:
+    with (
+        pytest.raises(StartupError, match=r"CORS_ORIGINS='\*' .* CORS_CREDENTIALS"),
+        settings_from(
+            CORS_CREDENTIALS="true", CORS_ORIGINS="*", DATABASE_URL="sqlite:///app.db"
+        ),
+    ):
+        pass

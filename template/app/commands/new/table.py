@@ -46,6 +46,7 @@ class Table:
         article = "an" if word[0] in "aeiou" else "a"
         fields = self.fields
         unique = [field for field in fields if field.unique]
+        texts = sum(field.kind.taken == "LongText" for field in fields)
         sorted_by = [
             *("id", *(field.name for field in fields if field.kind.sorts)),
             *("created_at", "updated_at"),
@@ -72,6 +73,8 @@ class Table:
             "inputs": [field.taken for field in fields],
             "outputs": [field.shown for field in fields],
             "filters": [field.filtered for field in fields if field.kind.filters],
+            # Bytes: a text of 10,000 characters may have four times as many.
+            "room": [f"max_body_size={texts * 65_536:_},"] if texts else [],
             "sorts": [f'"{name}", "-{name}",' for name in sorted_by],
             "example": [field.first for field in fields],
             "first": [field.first for field in fields],
