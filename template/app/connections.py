@@ -4,6 +4,8 @@ uvicorn's own protocol keeps a head of any size, and waits for it for ever.
 """
 
 import asyncio
+import os
+import threading
 import time
 from typing import Any, ClassVar
 
@@ -17,6 +19,10 @@ from app.logs import SERVER
 
 # Bytes of a request line with its headers: as much as nginx takes.
 MAX_HEAD_SIZE = 32_768
+# Seconds that an idle connection stays open when the service ends.
+LINGER = 1.0
+# Seconds that the application has for its end, after SHUTDOWN_TIMEOUT.
+LAST = 5.0
 
 
 class Connection(HttpToolsProtocol):
@@ -29,6 +35,7 @@ class Connection(HttpToolsProtocol):
 
     waiting: ClassVar[dict["Connection", None]] = {}
     told: ClassVar[float] = 0.0
+    ending: ClassVar[bool] = False  # whether the process does
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
         self._incomplete = False  # whether a request has begun and not ended
         self._unread = 0  # bytes since the last part of a body: a head, or trailers
+        self._last = False  # whether the next request is the last one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -78,6 +86,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._progress()
         super().on_headers_complete()
+        if self._last and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._progress()
@@ -93,6 +103,20 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
             self.waiting[self] = None
+
+    def shutdown(self) -> None:
+        """Close the connection, but for a client that is just sending a request.
+
+        It would be lost (RFC 9112 9.6), so it is answered, with `Connection: close`.
+        """
+        if not Connection.ending:
+            Connection.ending = True
+            _end_at_last(self.loop, self._settings.shutdown_timeout + LAST)
+        self._last = True
+        if self.cycle is None or self.cycle.response_started:
+            self.loop.call_later(LINGER, super().shutdown)
+        else:
+            super().shutdown()
 
     def _progress(self) -> None:
         self._unread = 0
@@ -139,3 +163,19 @@ class Connection(HttpToolsProtocol):
                 "MAX_CONNECTIONS=%d are open: the oldest without a request are closed",
                 self._settings.max_connections,
             )
+
+
+def _end_at_last(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """End the process after so long, whatever still runs in its threads.
+
+    A plain `def` handler cannot be cut off: Python would wait for it for ever.
+    """
+
+    def end() -> None:
+        if not loop.is_closed():
+            SERVER.warning("a route that is a plain def still runs: it is left alone")
+            os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +19,7 @@ from websockets.asyncio.client import connect
 
 from app.connections import MAX_HEAD_SIZE, Connection
 from tests.environment import settings_from
+from tests.ports import free_port
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nContent-Length: 9\r\n\r\n"
@@ -43,8 +49,14 @@ async def service(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(*, connections: int = 9, patience: float = 60) -> AsyncIterator[int]:
+async def serving(
+    *,
+    connections: int = 9,
+    patience: float = 60,
+    state: ServerState | None = None,
+) -> AsyncIterator[int]:
     """Yield the port of a server that has these limits."""
+    state = state or ServerState()
     with settings_from(
         DATABASE_URL="sqlite:///app.db",
         MAX_CONNECTIONS=str(connections),
@@ -52,7 +64,6 @@ async def serving(*, connections: int = 9, patience: float = 60) -> AsyncIterato
     ):
         config = uvicorn.Config(service, http=Connection, log_config=None)
         config.load()
-        state = ServerState()
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(config, state, {}), "127.0.0.1", 0
         )
@@ -210,3 +221,72 @@ async def test_the_command_serves_like_this(run_service: Callable[..., str]) -> 
     port = int(run_service().rpartition(":")[2])
     _, answer = await pour(port, HEAD + b"X-Large: ", 60 * MIB)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_request_that_meets_the_end_is_answered() -> None:
+    state = ServerState()
+    async with serving(state=state) as port, dial(port) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        for connection in state.connections:
+            connection.shutdown()
+        writer.write(HEAD + b"\r\n")
+        answer = await rest(reader)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+async def test_an_idle_connection_is_closed_at_the_end() -> None:
+    state = ServerState()
+    async with serving(state=state) as port, dial(port) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        for connection in state.connections:
+            connection.shutdown()
+        assert await rest(reader) == b""
+
+
+STUCK = """
+import threading
+import uvicorn
+from fastapi import FastAPI
+from app import connections
+
+app = FastAPI()
+
+@app.get("/")
+def stuck():
+    print("begun", flush=True)
+    threading.Event().wait()
+
+connections.LAST = 0.1
+uvicorn.run(
+    app, port=0, http=connections.Connection, timeout_graceful_shutdown=1,
+    log_config=None, access_log=False,
+)
+"""
+
+
+def test_a_route_in_a_thread_does_not_keep_the_process_running(tmp_path: Path) -> None:
+    port = free_port()
+    environment = os.environ | {
+        "SHUTDOWN_TIMEOUT": "1",
+        "DATABASE_URL": "sqlite:///app.db",
+    }
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", STUCK.replace("port=0", f"port={port}")],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+        ) as process,
+        closing(socket.socket()) as client,
+    ):
+        while client.connect_ex(("127.0.0.1", port)):
+            assert process.poll() is None
+        client.sendall(HEAD + b"\r\n")
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+
+        process.terminate()
+        assert process.wait(60) == 0

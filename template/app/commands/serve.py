@@ -80,6 +80,7 @@ def serve(
             access_log=False,
             forwarded_allow_ips=list(settings.forwarded_allow_ips),
             timeout_graceful_shutdown=settings.shutdown_timeout,
+            timeout_worker_healthcheck=60,  # a busy machine starts one in seconds
         )
 
 
