@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -21,7 +22,7 @@ from app.logs import SERVER
 MAX_HEAD_SIZE = 32_768
 # Seconds that an idle connection stays open when the service ends.
 LINGER = 1.0
-# Seconds that the application has for its end, after SHUTDOWN_TIMEOUT.
+# Seconds from the end of the application to that of the process.
 LAST = 5.0
 
 
@@ -64,6 +65,8 @@ class Connection(HttpToolsProtocol):
             oldest.transport.abort()
         self.waiting[self] = None
         self._watch()
+        if Connection.ending:  # it was accepted just before
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
@@ -109,10 +112,7 @@ class Connection(HttpToolsProtocol):
 
         It would be lost (RFC 9112 9.6), so it is answered, with `Connection: close`.
         """
-        if not Connection.ending:
-            Connection.ending = True
-            _end_at_last(self.loop, self._settings.shutdown_timeout + LAST)
-        self._last = True
+        Connection.ending = self._last = True
         if self.cycle is None or self.cycle.response_started:
             self.loop.call_later(LINGER, super().shutdown)
         else:
@@ -165,17 +165,28 @@ class Connection(HttpToolsProtocol):
             )
 
 
-def _end_at_last(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """End the process after so long, whatever still runs in its threads.
+def create_app() -> ASGIApp:
+    """Return the service for a process that does nothing else, and so may end.
 
-    A plain `def` handler cannot be cut off: Python would wait for it for ever.
+    A plain `def` route that runs in a thread cannot be cut off: Python would wait for
+    it, for ever.
     """
+    from app.main import create_app
 
-    def end() -> None:
-        if not loop.is_closed():
-            SERVER.warning("a route that is a plain def still runs: it is left alone")
-            os._exit(0)
+    app = create_app()
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    async def ending(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            timer = threading.Timer(LAST, _end)
+            timer.daemon = True
+            timer.start()
+
+    return ending
+
+
+def _end() -> None:
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if any(not thread.daemon for thread in others):
+        SERVER.warning("A plain def still runs, and cannot be cut off: ending anyway")
+        os._exit(0)

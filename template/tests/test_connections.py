@@ -2,13 +2,8 @@
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -19,7 +14,6 @@ from websockets.asyncio.client import connect
 
 from app.connections import MAX_HEAD_SIZE, Connection
 from tests.environment import settings_from
-from tests.ports import free_port
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nContent-Length: 9\r\n\r\n"
@@ -244,49 +238,3 @@ async def test_an_idle_connection_is_closed_at_the_end() -> None:
         for connection in state.connections:
             connection.shutdown()
         assert await rest(reader) == b""
-
-
-STUCK = """
-import threading
-import uvicorn
-from fastapi import FastAPI
-from app import connections
-
-app = FastAPI()
-
-@app.get("/")
-def stuck():
-    print("begun", flush=True)
-    threading.Event().wait()
-
-connections.LAST = 0.1
-uvicorn.run(
-    app, port=0, http=connections.Connection, timeout_graceful_shutdown=1,
-    log_config=None, access_log=False,
-)
-"""
-
-
-def test_a_route_in_a_thread_does_not_keep_the_process_running(tmp_path: Path) -> None:
-    port = free_port()
-    environment = os.environ | {
-        "SHUTDOWN_TIMEOUT": "1",
-        "DATABASE_URL": "sqlite:///app.db",
-    }
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", STUCK.replace("port=0", f"port={port}")],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-        ) as process,
-        closing(socket.socket()) as client,
-    ):
-        while client.connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None
-        client.sendall(HEAD + b"\r\n")
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
-
-        process.terminate()
-        assert process.wait(60) == 0

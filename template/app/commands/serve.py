@@ -68,7 +68,7 @@ def serve(
         docs = f"API docs: {url}/docs" if settings.serves_docs else f"Serving {url}"
         say(docs, style="bold")
         uvicorn.run(
-            "app.main:create_app",
+            "app.connections:create_app",
             factory=True,
             http="app.connections:Connection",
             host=settings.host,
