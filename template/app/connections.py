@@ -4,9 +4,12 @@ uvicorn's own protocol keeps a head of any size, and waits for it for ever.
 """
 
 import asyncio
+import os
+import threading
 import time
 from typing import Any, ClassVar
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -17,6 +20,10 @@ from app.logs import SERVER
 
 # Bytes of a request line with its headers: as much as nginx takes.
 MAX_HEAD_SIZE = 32_768
+# Seconds that an idle connection stays open when the service ends.
+LINGER = 1.0
+# Seconds from the end of the application to that of the process.
+LAST = 5.0
 
 
 class Connection(HttpToolsProtocol):
@@ -29,6 +36,7 @@ class Connection(HttpToolsProtocol):
 
     waiting: ClassVar[dict["Connection", None]] = {}
     told: ClassVar[float] = 0.0
+    ending: ClassVar[bool] = False  # whether the process does
 
     def __init__(
         self,
@@ -43,6 +51,7 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
         self._incomplete = False  # whether a request has begun and not ended
         self._unread = 0  # bytes since the last part of a body: a head, or trailers
+        self._last = False  # whether the next request is the last one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -56,6 +65,8 @@ class Connection(HttpToolsProtocol):
             oldest.transport.abort()
         self.waiting[self] = None
         self._watch()
+        if Connection.ending:  # it was accepted just before
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
@@ -78,6 +89,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._progress()
         super().on_headers_complete()
+        if self._last and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._progress()
@@ -93,6 +106,17 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
             self.waiting[self] = None
+
+    def shutdown(self) -> None:
+        """Close the connection, but for a client that is just sending a request.
+
+        It would be lost (RFC 9112 9.6), so it is answered, with `Connection: close`.
+        """
+        Connection.ending = self._last = True
+        if self.cycle is None or self.cycle.response_started:
+            self.loop.call_later(LINGER, super().shutdown)
+        else:
+            super().shutdown()
 
     def _progress(self) -> None:
         self._unread = 0
@@ -139,3 +163,30 @@ class Connection(HttpToolsProtocol):
                 "MAX_CONNECTIONS=%d are open: the oldest without a request are closed",
                 self._settings.max_connections,
             )
+
+
+def create_app() -> ASGIApp:
+    """Return the service for a process that does nothing else, and so may end.
+
+    A plain `def` route that runs in a thread cannot be cut off: Python would wait for
+    it, for ever.
+    """
+    from app.main import create_app
+
+    app = create_app()
+
+    async def ending(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            timer = threading.Timer(LAST, _end)
+            timer.daemon = True
+            timer.start()
+
+    return ending
+
+
+def _end() -> None:
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if any(not thread.daemon for thread in others):
+        SERVER.warning("A plain def still runs, and cannot be cut off: ending anyway")
+        os._exit(0)

@@ -43,8 +43,14 @@ async def service(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(*, connections: int = 9, patience: float = 60) -> AsyncIterator[int]:
+async def serving(
+    *,
+    connections: int = 9,
+    patience: float = 60,
+    state: ServerState | None = None,
+) -> AsyncIterator[int]:
     """Yield the port of a server that has these limits."""
+    state = state or ServerState()
     with settings_from(
         DATABASE_URL="sqlite:///app.db",
         MAX_CONNECTIONS=str(connections),
@@ -52,7 +58,6 @@ async def serving(*, connections: int = 9, patience: float = 60) -> AsyncIterato
     ):
         config = uvicorn.Config(service, http=Connection, log_config=None)
         config.load()
-        state = ServerState()
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(config, state, {}), "127.0.0.1", 0
         )
@@ -210,3 +215,26 @@ async def test_the_command_serves_like_this(run_service: Callable[..., str]) -> 
     port = int(run_service().rpartition(":")[2])
     _, answer = await pour(port, HEAD + b"X-Large: ", 60 * MIB)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_request_that_meets_the_end_is_answered() -> None:
+    state = ServerState()
+    async with serving(state=state) as port, dial(port) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        for connection in state.connections:
+            connection.shutdown()
+        writer.write(HEAD + b"\r\n")
+        answer = await rest(reader)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+async def test_an_idle_connection_is_closed_at_the_end() -> None:
+    state = ServerState()
+    async with serving(state=state) as port, dial(port) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        for connection in state.connections:
+            connection.shutdown()
+        assert await rest(reader) == b""

@@ -79,7 +79,7 @@ def serve(
         docs = f"API docs: {url}/docs" if settings.serves_docs else f"Serving {url}"
         say(docs, style="bold")
         uvicorn.run(
-            "app.main:create_app",
+            "app.connections:create_app",
             factory=True,
             http="app.connections:Connection",
             host=settings.host,
@@ -91,6 +91,7 @@ def serve(
             access_log=False,
             forwarded_allow_ips=list(settings.forwarded_allow_ips),
             timeout_graceful_shutdown=settings.shutdown_timeout,
+            timeout_worker_healthcheck=60,  # a busy machine starts one in seconds
         )
 
 

@@ -5,6 +5,7 @@ LOG_CATEGORIES says which categories speak; warnings and errors are always shown
 """
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Collection
 from typing import Literal
 
@@ -61,3 +62,10 @@ def _adopt_uvicorn() -> None:
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
+    logging.getLogger("uvicorn.error").addFilter(_tells_something)
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Drop the traceback of a request that the end has cut off: REQUESTS names it."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, CancelledError)

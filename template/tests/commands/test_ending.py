@@ -1,0 +1,101 @@
+"""How api-admin serve ends, as processes of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.ports import free_port
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+@contextmanager
+def serving(port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Serve the API on `port`; yields the process when it is ready, with its log."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.endless", "serve"],
+        env=os.environ | {"PORT": str(port), "LOG_CATEGORIES": "NONE"} | environment,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_for(process, "Uvicorn running")
+            if "WORKERS" in environment:
+                for _ in range(int(environment["WORKERS"])):
+                    wait_for(process, "Application startup complete")
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return
+    pytest.fail(f"No {text!r} in:\n{''.join(lines)}")
+
+
+@pytest.mark.parametrize("path", ["thread", "stream"])
+def test_a_request_that_does_not_end_is_cut_off_in_one_line(path: str) -> None:
+    port = free_port()
+    with (
+        serving(port, SHUTDOWN_TIMEOUT="1") as process,
+        socket.create_connection(("127.0.0.1", port)) as client,
+    ):
+        start = f"GET /endless/{path} HTTP/1.1\r\nHost: service\r\n\r\n"
+        client.sendall(start.encode())
+        wait_for(process, "begun")
+        process.terminate()
+
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in log
+    assert "timeout graceful shutdown exceeded" in log
+
+
+def test_a_rolling_restart_loses_no_request_of_clients_that_keep_connections() -> None:
+    port = free_port()
+    over = Event()
+
+    def ask() -> int:
+        """Send requests that must not be repeated; returns how many were answered."""
+        answered = 0
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            while not over.is_set():
+                connection.request("POST", "/livez", body=b"{}")
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == 405
+                answered += 1
+        return answered
+
+    with (
+        serving(port, WORKERS="2", CACHE_ENABLED="false") as process,
+        ThreadPoolExecutor(8) as clients,
+    ):
+        asking = [clients.submit(ask) for _ in range(8)]
+        try:
+            process.send_signal(signal.SIGHUP)
+            for _ in range(2):
+                wait_for(process, "Finished server process")
+        finally:
+            over.set()
+        lost = [error for each in asking if (error := each.exception())]
+
+        assert lost == []
+        assert all(each.result() for each in asking)
