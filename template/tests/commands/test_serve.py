@@ -1,6 +1,7 @@
 """api-admin serve, as a process of its own."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -106,7 +107,8 @@ def test_names_no_documentation_that_is_not_served() -> None:
     port = free_port()
     with subprocess.Popen(
         [API_ADMIN, "serve", "--port", str(port)],
-        env=os.environ | {"ENVIRONMENT": "production"},
+        env=os.environ
+        | {"ENVIRONMENT": "production", "SECRET_KEY": secrets.token_hex(32)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

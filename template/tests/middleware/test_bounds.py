@@ -43,15 +43,15 @@ async def in_chunks(size: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("path", ["/of-a-test/size", "/of-a-test/unread", "/nowhere"])
 async def test_a_large_body_is_a_problem_with_its_id_in_the_log(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, path: str
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str], path: str
 ) -> None:
     answer = await client.post(path, content=b"a" * (MAX_BODY_SIZE + 1))
 
     assert answer.status_code == 413
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "content_too_large"
-    (line,) = [r.getMessage() for r in caplog.records if r.name == logs.REQUESTS.name]
-    assert line.startswith(f"POST {path} 413 (")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"POST {path} 413 (" in line
     assert line.endswith(answer.headers["X-Request-ID"])
 
 
