@@ -14,7 +14,13 @@ from threading import Event
 
 import pytest
 
+from app.config import Settings
 from tests.ports import free_port
+
+# A memory cache is for one process.
+ALL_OFF = {
+    name.upper(): "false" for name in Settings.model_fields if name.endswith("_enabled")
+}
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -85,7 +91,7 @@ def test_a_rolling_restart_loses_no_request_of_clients_that_keep_connections() -
         return answered
 
     with (
-        serving(port, WORKERS="2", CACHE_ENABLED="false") as process,
+        serving(port, WORKERS="2", **ALL_OFF) as process,
         ThreadPoolExecutor(8) as clients,
     ):
         asking = [clients.submit(ask) for _ in range(8)]
