@@ -28,6 +28,7 @@ FROZEN = [
     "cache_backend",
     "docker",
     "github_ci",
+    "dependency_updates",
 ]
 TEXTS = FROZEN[:5]
 
@@ -45,6 +46,7 @@ def test_answers_to_choices_are_frozen() -> None:
     assert choices == {
         "database": ["sqlite", "postgresql"],
         "cache_backend": ["memory", "redis"],
+        "dependency_updates": ["none", "dependabot", "renovate"],
     }
 
 
@@ -60,6 +62,7 @@ def test_defaults_are_frozen(template: Template) -> None:
         "cache_backend": "memory",
         "docker": True,
         "github_ci": True,
+        "dependency_updates": "none",
     }
 
 
