@@ -137,6 +137,16 @@ def test_the_certificates_of_the_system_are_used() -> None:
     assert driver_arguments(url) == {"ssl": True, "server_settings": {}}
 
 
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey"])
+def test_a_certificate_that_is_not_there_is_named(
+    write_env: WriteEnv, name: str
+) -> None:
+    with pytest.raises(StartupError) as refused:
+        arguments(write_env, f"sslmode=verify-full&{name}=/no/such.pem")
+    line = f"DATABASE_URL has a {name} that is no file here: /no/such.pem"
+    assert str(refused.value) == line
+
+
 @pytest.mark.parametrize(
     ("line", "seconds"), [("", 15), ("DATABASE_CONNECT_TIMEOUT=3", 3)]
 )
