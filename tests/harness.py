@@ -232,6 +232,7 @@ def optional_parts() -> dict[str, list[Any]]:
     # Where one of them is renamed, it is for the tests of the questions to say so.
     parts["cache"] = [*parts.pop("cache_backend", []), "none"]
     parts.pop("enable_caching", None)
+    parts.pop("dependency_updates", None)  # one file: test_packaging.py has its answers
     # The largest first: the first rows then have all pairs of database and cache.
     return dict(sorted(parts.items(), key=lambda part: -len(part[1])))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import ROWS, VARIANTS, Project, Template, as_answers, row_id
+from harness import ROOT, ROWS, VARIANTS, Project, Template, as_answers, row_id
 
 pytestmark = pytest.mark.fast
 
@@ -122,8 +122,6 @@ def test_workflows_are_valid_and_complete(template: Template) -> None:
         assert_schema("github-workflows", project, path)
         texts.append(project.text(path))
         assert "\npermissions: {}\n" in texts[-1]
-        for action in re.findall(r"uses: (\S+)", texts[-1]):
-            assert re.fullmatch(r"(actions|astral-sh)/[a-z-]+@v\d+", action), action
     text = "\n".join(texts)
     for command in (
         "api-admin db upgrade",
@@ -138,6 +136,45 @@ def test_workflows_are_valid_and_complete(template: Template) -> None:
             for step in job["steps"]:
                 if run := step.get("run"):
                     subprocess.run([bash, "-n"], input=run, text=True, check=True)
+
+
+def test_workflows_pin_their_actions_and_agree(template: Template) -> None:
+    """Dependabot reads those of the template; those of the service are to follow."""
+    service = template.render().path / ".github/workflows"
+    pins = set()
+    for path in (*service.glob("*.yml"), *(ROOT / ".github/workflows").glob("*.yml")):
+        for action in re.findall(r"uses: (.+)", path.read_text()):
+            assert re.fullmatch(
+                r"(actions|astral-sh)/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action
+            ), action
+            pins.add(action)
+    names = [pin.split("@")[0] for pin in pins]
+    assert sorted(names) == sorted(set(names)), pins
+
+
+@pytest.mark.parametrize("docker", [True, False])
+@pytest.mark.parametrize("github_ci", [True, False])
+def test_dependabot_looks_after_what_is_there(
+    template: Template, docker: bool, github_ci: bool
+) -> None:
+    project = template.render(
+        dependency_updates="dependabot", docker=docker, github_ci=github_ci
+    )
+    assert_schema("dependabot", project, ".github/dependabot.yml")
+    updates = yaml.safe_load(project.text(".github/dependabot.yml"))["updates"]
+    expected = {"uv"}
+    expected |= {"github-actions"} if github_ci else set()
+    expected |= {"docker", "docker-compose"} if docker else set()
+    assert {update["package-ecosystem"] for update in updates} == expected
+    assert "renovate.json" not in project.files()
+    assert github_ci == (".github/workflows/ci.yml" in project.files())
+
+
+def test_renovate_has_one_file(template: Template) -> None:
+    project = template.render(dependency_updates="renovate")
+    assert_schema("renovate", project, "renovate.json")
+    extra = project.files().keys() - template.render().files().keys()
+    assert {str(name) for name in extra} == {"renovate.json"}
 
 
 @pytest.mark.parametrize("row", VARIANTS, ids=row_id)

@@ -29,6 +29,7 @@ FROZEN = [
     "rate_limit",
     "docker",
     "github_ci",
+    "dependency_updates",
 ]
 TEXTS = FROZEN[:5]
 
@@ -46,6 +47,7 @@ def test_answers_to_choices_are_frozen() -> None:
     assert choices == {
         "database": ["sqlite", "postgresql"],
         "cache_backend": ["memory", "redis"],
+        "dependency_updates": ["none", "dependabot", "renovate"],
     }
 
 
@@ -62,6 +64,7 @@ def test_defaults_are_frozen(template: Template) -> None:
         "rate_limit": True,
         "docker": True,
         "github_ci": True,
+        "dependency_updates": "none",
     }
 
 

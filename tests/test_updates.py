@@ -102,14 +102,23 @@ def test_switch_keeps_the_owner_s_work(busy: Owner, pair: tuple[Row, Row]) -> No
     there_and_back(busy, *map(answers_of, pair))
 
 
-@pytest.mark.parametrize("part", ["rate_limit", "docker", "github_ci"])
+@pytest.mark.parametrize(
+    ("without", "with_it"),
+    [
+        ({"rate_limit": False}, {"rate_limit": True}),
+        ({"docker": False}, {"docker": True}),
+        (
+            {"github_ci": False, "dependency_updates": "renovate"},
+            {"github_ci": True, "dependency_updates": "dependabot"},
+        ),
+    ],
+    ids=["rate_limit", "docker", "github_ci"],
+)
 def test_switch_of_an_optional_part_keeps_the_owner_s_work(
-    busy: Owner, part: str
+    busy: Owner, without: Answers, with_it: Answers
 ) -> None:
     redis = VARIANTS[-1]
-    there_and_back(
-        busy, answers_of(redis, **{part: False}), answers_of(redis, **{part: True})
-    )
+    there_and_back(busy, answers_of(redis, **without), answers_of(redis, **with_it))
 
 
 def there_and_back(owner: Owner, one: Answers, other: Answers) -> None:

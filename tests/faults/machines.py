@@ -68,9 +68,11 @@ def heal() -> None:
         ip("-n", f"fct-{host}", "route", "flush", "type", "blackhole")
 
 
+ONLY_READS = "the same, of a machine that only reads"
 FAULTS: dict[str, list[tuple[str, str]]] = {
     "none, for comparison": [],
     "one machine cut off from Redis": [("one", "redis"), ("redis", "one")],
+    ONLY_READS: [("one", "redis"), ("redis", "one")],
     "what Redis answers one machine is lost": [("redis", "one")],
     "what one machine sends to Redis is lost": [("one", "redis")],
     "Redis cut off from both": [("redis", "one"), ("redis", "two")],
@@ -81,6 +83,7 @@ FAULTS: dict[str, list[tuple[str, str]]] = {
 class Seen:
     """What reads met; times are in seconds."""
 
+    writers: tuple[str, str] = ("one", "two")  # in turn
     reads: int = 0
     errors: int = 0
     own: int = 0  # older than a write at the same machine
@@ -118,7 +121,7 @@ async def live(person: Person, seen: Callable[[], Seen], ended: asyncio.Event) -
     async with httpx.AsyncClient(headers=person.headers, timeout=PATIENCE) as client:
         while not ended.is_set():
             turn = len(person.written)
-            writer = machines[turn % 2] if person.pace == REST else "two"
+            writer = seen().writers[turn % 2] if person.pace == REST else "two"
             body = {"email": person.email, "first_name": "Ann", "last_name": f"v{turn}"}
             where = f"{url(writer)}/users/{person.id}"
             if (await client.put(where, json=body)).status_code != 200:
@@ -222,6 +225,8 @@ async def run_all(seconds: float) -> dict[str, tuple[Seen, Seen]]:
             load.create_task(live(person, lambda: now[0], ended))
         for fault, losses in FAULTS.items():
             during, after = Seen(), Seen()
+            if fault == ONLY_READS:
+                during.writers = ("two", "two")
             now[0] = during
             for at, to in losses:
                 lose(at, to)

@@ -5,11 +5,14 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from app.errors import StartupError
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -24,6 +27,7 @@ _DRIVERS_OWN = {
     *("ssl_min_protocol_version", "ssl_max_protocol_version", "sslnegotiation"),
     *("target_session_attrs", "passfile", "krbsrvname", "gsslib"),
 }
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _FOR_SERVER = {"application_name", "options"}
 _KNOWN = _DRIVERS_OWN | _FOR_SERVER
 _ALLOWED = {
@@ -105,7 +109,10 @@ def connect_timeout(text: str) -> str | None:
 
 
 def driver_arguments(url: URL) -> dict[str, Any]:
-    """Return what asyncpg's `connect` has to be told of the parameters of a URL."""
+    """Return what asyncpg's `connect` has to be told of the parameters of a URL.
+
+    Raises StartupError for a file that is not there, which the driver would not name.
+    """
     query = {k: v for k, v in url.query.items() if k != "connect_timeout"}
     settings = {name: query.pop(name) for name in _FOR_SERVER & query.keys()}
     arguments: dict[str, Any] = {"server_settings": settings}
@@ -113,6 +120,11 @@ def driver_arguments(url: URL) -> dict[str, Any]:
         del query["sslrootcert"]
         query.pop("sslmode", None)
         arguments["ssl"] = True  # asyncpg's word for verify-full with the system's
+    for name in _FILES:
+        if name in query and not Path(str(query[name])).is_file():
+            raise StartupError(
+                f"DATABASE_URL has a {name} that is no file here: {query[name]}"
+            )
     if query:
         arguments["dsn"] = f"postgresql://?{urlencode(query)}"
     return arguments

@@ -1,5 +1,7 @@
 import os
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,19 @@ def test_an_env_file_that_is_not_there_is_refused(
     monkeypatch.setenv("ENV_FILE", "other.env")
 
     assert refusal() == "ENV_FILE=other.env does not exist"
+
+
+def test_the_time_zone_of_the_file_is_that_of_the_process(write_env: WriteEnv) -> None:
+    write_env("TZ=XYZ-9")
+    program = (
+        "import time; from app.config import get_settings; get_settings();"
+        " print(time.strftime('%z'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("TZ", "ENV_FILE")}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", program]
+
+    assert subprocess.check_output(command, env=environment, text=True) == "+0900\n"
 
 
 def test_an_empty_env_file_means_no_file(

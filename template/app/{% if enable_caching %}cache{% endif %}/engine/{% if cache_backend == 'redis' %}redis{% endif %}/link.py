@@ -223,6 +223,8 @@ async def round_trip(
     connection: AbstractConnection, commands: Sequence[Command]
 ) -> list[Any]:
     """Send commands together; return their replies, of which some may be errors."""
+    if not commands:
+        return []  # asyncio, from Python 3.12 on, would try to send nothing for ever
     # It is typed for tuples of one.
     packed = b"".join(pack_command(c) for c in commands)  # type: ignore[arg-type]
     await connection.send_packed_command(packed, check_health=False)
