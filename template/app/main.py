@@ -16,6 +16,7 @@ from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.logs import configure_logs
 from app.managers.last_use import LastUse, last_use_recorder
+from app.metrics import install_metrics, metrics_lifespan
 from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The middleware added last is the outermost.
     install_cache(app, settings)
     app.add_middleware(RequestLog)
+    install_metrics(app, settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,6 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             cache_lifespan(app, app.state.settings, revision),
             last_use_recorder(app),
+            metrics_lifespan(app, app.state.settings),
         ):
             yield
     finally:

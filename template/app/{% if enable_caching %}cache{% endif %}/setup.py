@@ -20,6 +20,7 @@ from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
+from app.metrics import MIDDLEWARE
 from app.middleware import AllowedHosts, RequestLog, RootPath, StartupLine
 
 
@@ -45,8 +46,8 @@ async def cache_lifespan(
     check_workers(settings.workers, settings)
     served: Served = app.state.response_cache
     try:
-        ours = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
-        routes = look_at(app, ours)
+        ours: set[object] = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
+        routes = look_at(app, ours | MIDDLEWARE)
         check_rules()
         cache = Cache(await open_store(settings), settings, revision)
     except ConfigurationError as error:

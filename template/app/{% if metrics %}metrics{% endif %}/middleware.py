@@ -1,0 +1,97 @@
+"""Counts requests, and answers /metrics."""
+
+import hmac
+import time
+
+from prometheus_client import Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import NotAuthenticated, problem_response
+from app.metrics.cache import CacheNumbers
+from app.metrics.numbers import Numbers
+from app.metrics.totals import totals
+
+PATH = "/metrics"
+UNMATCHED = "unmatched"
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"}
+)
+
+
+class RequestMetrics:
+    """Count each request that reaches the service, but those for the metrics."""
+
+    def __init__(
+        self, app: ASGIApp, numbers: Numbers, cache: CacheNumbers, token: str
+    ) -> None:
+        self.app = app
+        self._numbers = numbers
+        self._cache = cache
+        self._expected = f"Bearer {token}".encode()
+        self._counters: dict[tuple[str, str, int | str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["path"] == scope.get("root_path", "") + PATH:
+            await (await self._answer(scope))(scope, receive, send)
+            return
+
+        start = time.perf_counter()
+        status: int | str = "cancelled"
+
+        async def send_with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_status)
+        finally:
+            seconds = time.perf_counter() - start
+            route = route_of(scope)
+            self._count(scope["method"], route, status, seconds)
+            self._cache.count(scope, route, status, seconds)
+
+    def _count(
+        self, method: str, route: str, status: int | str, seconds: float
+    ) -> None:
+        labels = method if method in METHODS else "other", route, status
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._numbers.requests.labels(*labels)
+            self._counters[labels] = counter
+        counter.inc()
+        histogram = self._seconds.get(route)
+        if histogram is None:
+            histogram = self._seconds[route] = self._numbers.seconds.labels(route)
+        histogram.observe(seconds)
+
+    async def _answer(self, scope: Scope) -> Response:
+        shown = Headers(scope=scope).get("authorization", "")
+        if not hmac.compare_digest(shown.encode(), self._expected):
+            return problem_response(NotAuthenticated())
+        if scope["method"] != "GET":
+            return Response(status_code=405, headers={"Allow": "GET"})
+        self._cache.look()
+        text = await run_in_threadpool(generate_latest, totals())
+        return Response(
+            text,
+            media_type=CONTENT_TYPE_PLAIN_0_0_4,
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+def route_of(scope: Scope) -> str:
+    """Return the path of the route as it was declared, with its prefixes."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    route = context or scope.get("route")
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return str(path) if path else UNMATCHED
