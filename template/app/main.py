@@ -79,7 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             cache_lifespan(app, app.state.settings, revision),
             last_use_recorder(app),
-            metrics_lifespan(app, app.state.settings),
+            metrics_lifespan(app),
         ):
             yield
     finally:

@@ -46,8 +46,8 @@ async def cache_lifespan(
     check_workers(settings.workers, settings)
     served: Served = app.state.response_cache
     try:
-        ours: set[object] = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
-        routes = look_at(app, ours | MIDDLEWARE)
+        ours = {CacheMiddleware, AllowedHosts, RequestLog, RootPath, StartupLine}
+        routes = look_at(app, {*ours, *MIDDLEWARE})
         check_rules()
         cache = Cache(await open_store(settings), settings, revision)
     except ConfigurationError as error:

@@ -9,12 +9,10 @@ import fcntl
 import multiprocessing
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from prometheus_client import values
-from prometheus_client.multiprocess import mark_process_dead
 
 FOLDERS = Path("data/metrics")
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -34,11 +32,11 @@ def join() -> Path:
             _remove_left(lock)
         folder = (FOLDERS / str(_starter())).absolute()
         folder.mkdir(exist_ok=True)
-        lock = folder.with_suffix(".lock").open("w")  # noqa: SIM115 - it stays open
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        _held.append(lock)
+        held = folder.with_suffix(".lock").open("w")
+        fcntl.flock(held, fcntl.LOCK_SH)
+        _held.append(held)
     os.environ[VARIABLE] = str(folder)
-    values.ValueClass = values.get_value_class()
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     return folder
 
 
@@ -49,9 +47,8 @@ def forget_dead(folder: Path) -> None:
         try:
             os.kill(process, 0)
         except ProcessLookupError:
-            with suppress(FileNotFoundError):  # another process was asked, too
-                mark_process_dead(process, str(folder))
-        except PermissionError:
+            file.unlink(missing_ok=True)
+        except PermissionError:  # it lives, as another user
             continue
 
 

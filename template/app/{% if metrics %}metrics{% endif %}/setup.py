@@ -30,7 +30,7 @@ def install_metrics(app: FastAPI, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def metrics_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def metrics_lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Look at what this process holds, for those who ask another one."""
     cache: CacheNumbers | None = getattr(app.state, "cache_numbers", None)
     if cache is None:

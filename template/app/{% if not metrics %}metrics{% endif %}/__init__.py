@@ -16,5 +16,5 @@ def install_metrics(app: FastAPI, settings: Settings) -> None: ...
 
 
 @asynccontextmanager
-async def metrics_lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def metrics_lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield

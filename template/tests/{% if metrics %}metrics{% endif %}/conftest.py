@@ -1,0 +1,31 @@
+"""A service whose numbers a test may read."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.config import Settings
+from tests.environment import settings_from
+from tests.metrics.scraped import TOKEN
+
+
+@pytest.fixture
+def settings(database_url: str) -> Iterator[Settings]:
+    with settings_from(DATABASE_URL=database_url, METRICS_TOKEN=TOKEN) as settings:
+        yield settings
+
+
+@pytest.fixture
+def serve(
+    settings: Settings, run_service: Callable[..., str], tmp_path: Path
+) -> Callable[[int], httpx.AsyncClient]:
+    """Return a function that serves in so many processes, and returns a client."""
+
+    def serve(workers: int) -> httpx.AsyncClient:
+        url = run_service("--workers", str(workers), cwd=tmp_path)
+        limits = httpx.Limits(max_connections=20, max_keepalive_connections=0)
+        return httpx.AsyncClient(base_url=url, limits=limits, timeout=60)
+
+    return serve
