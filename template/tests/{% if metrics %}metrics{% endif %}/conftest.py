@@ -25,7 +25,6 @@ def serve(
 
     def serve(workers: int) -> httpx.AsyncClient:
         url = run_service("--workers", str(workers), cwd=tmp_path)
-        limits = httpx.Limits(max_connections=20, max_keepalive_connections=0)
-        return httpx.AsyncClient(base_url=url, limits=limits, timeout=60)
+        return httpx.AsyncClient(base_url=url, timeout=60)
 
     return serve

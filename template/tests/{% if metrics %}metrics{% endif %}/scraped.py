@@ -23,7 +23,12 @@ async def scrape(client: httpx.AsyncClient) -> Counter[str]:
     return found
 
 
-async def all_of(
-    requests: Iterable[Awaitable[httpx.Response]],
-) -> list[httpx.Response]:
-    return await asyncio.gather(*requests)
+async def all_of(requests: Iterable[Awaitable[httpx.Response]]) -> None:
+    """Make the requests on a few connections, which lead to several processes."""
+    left = iter(requests)
+
+    async def some() -> None:
+        for request in left:
+            await request
+
+    await asyncio.gather(*(some() for _ in range(12)))

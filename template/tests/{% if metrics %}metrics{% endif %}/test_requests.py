@@ -23,7 +23,7 @@ KINDS = [
     ("GET", "/users/me", 200, "GET /users/me 401"),
     ("GET", "/users/keys/7", 100, "GET /users/keys/{key_id} 401"),
     ("POST", "/login/", 100, "POST /login/ 422"),
-    ("BREW", "/coffee", 50, "other unmatched 404"),
+    ("PROPFIND", "/coffee", 50, "other unmatched 404"),
     ("GET", "/no/such/thing", 50, "GET unmatched 404"),
 ]
 
