@@ -26,6 +26,7 @@ FROZEN = [
     "database",
     "enable_caching",
     "cache_backend",
+    "metrics",
     "docker",
     "github_ci",
 ]
@@ -58,6 +59,7 @@ def test_defaults_are_frozen(template: Template) -> None:
         "database": "sqlite",
         "enable_caching": True,
         "cache_backend": "memory",
+        "metrics": True,
         "docker": True,
         "github_ci": True,
     }

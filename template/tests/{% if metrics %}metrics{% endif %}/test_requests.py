@@ -12,6 +12,7 @@ from app.errors import StartupError
 from app.main import create_app
 from tests.environment import settings_from
 from tests.metrics.scraped import SHOWN, TOKEN, all_of, scrape
+from tests.metrics.workers import WORKERS
 
 Serve = Callable[[int], httpx.AsyncClient]
 
@@ -28,13 +29,7 @@ KINDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a service that may run in several processes, whatever its cache."""
-    monkeypatch.setenv("CACHE_ENABLED", "false")
-
-
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", WORKERS)
 async def test_each_of_a_thousand_requests_is_counted_once(
     serve: Serve, workers: int
 ) -> None:
