@@ -2,11 +2,12 @@
 
 import hmac
 import time
+from typing import NamedTuple
 
 from prometheus_client import Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, State
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,25 +23,33 @@ METHODS = frozenset(
 )
 
 
-class RequestMetrics:
-    """Count each request that reaches the service, but those for the metrics."""
+class Counted(NamedTuple):
+    """Where a running application counts."""
 
-    def __init__(
-        self, app: ASGIApp, numbers: Numbers, cache: CacheNumbers, token: str
-    ) -> None:
+    numbers: Numbers
+    cache: CacheNumbers
+
+
+class RequestMetrics:
+    """Count each request that reaches the service, but those for the metrics.
+
+    `state` has what it counts in as `counted`, from the application's start on.
+    """
+
+    def __init__(self, app: ASGIApp, state: State, token: str) -> None:
         self.app = app
-        self._numbers = numbers
-        self._cache = cache
+        self._state = state
         self._expected = f"Bearer {token}".encode()
         self._counters: dict[tuple[str, str, int | str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        counted: Counted | None = getattr(self._state, "counted", None)
+        if scope["type"] != "http" or counted is None:
             await self.app(scope, receive, send)
             return
         if scope["path"] == scope.get("root_path", "") + PATH:
-            await (await self._answer(scope))(scope, receive, send)
+            await (await self._answer(scope, counted))(scope, receive, send)
             return
 
         start = time.perf_counter()
@@ -57,30 +66,35 @@ class RequestMetrics:
         finally:
             seconds = time.perf_counter() - start
             route = route_of(scope)
-            self._count(scope["method"], route, status, seconds)
-            self._cache.count(scope, route, status, seconds)
+            self._count(counted.numbers, scope["method"], route, status, seconds)
+            counted.cache.count(scope, route, status, seconds)
 
     def _count(
-        self, method: str, route: str, status: int | str, seconds: float
+        self,
+        numbers: Numbers,
+        method: str,
+        route: str,
+        status: int | str,
+        seconds: float,
     ) -> None:
         labels = method if method in METHODS else "other", route, status
         counter = self._counters.get(labels)
         if counter is None:
-            counter = self._numbers.requests.labels(*labels)
+            counter = numbers.requests.labels(*labels)
             self._counters[labels] = counter
         counter.inc()
         histogram = self._seconds.get(route)
         if histogram is None:
-            histogram = self._seconds[route] = self._numbers.seconds.labels(route)
+            histogram = self._seconds[route] = numbers.seconds.labels(route)
         histogram.observe(seconds)
 
-    async def _answer(self, scope: Scope) -> Response:
+    async def _answer(self, scope: Scope, counted: Counted) -> Response:
         shown = Headers(scope=scope).get("authorization", "")
         if not hmac.compare_digest(shown.encode(), self._expected):
             return problem_response(NotAuthenticated())
         if scope["method"] != "GET":
             return Response(status_code=405, headers={"Allow": "GET"})
-        self._cache.look()
+        counted.cache.look()
         text = await run_in_threadpool(generate_latest, totals())
         return Response(
             text,

@@ -8,7 +8,7 @@ import pytest
 
 from app.config import Settings
 from tests.environment import settings_from
-from tests.metrics.scraped import TOKEN
+from tests.metrics.scraped import CLOSE, TOKEN, Serve, all_of, processes
 
 
 @pytest.fixture
@@ -18,13 +18,17 @@ def settings(database_url: str) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def serve(
-    settings: Settings, run_service: Callable[..., str], tmp_path: Path
-) -> Callable[[int], httpx.AsyncClient]:
-    """Return a function that serves in so many processes, and returns a client."""
+def serve(settings: Settings, run_service: Callable[..., str], tmp_path: Path) -> Serve:
+    """Return a function that serves in so many processes, and returns a client.
 
-    def serve(workers: int) -> httpx.AsyncClient:
+    Each of them has answered something by then.
+    """
+
+    async def serve(workers: int) -> httpx.AsyncClient:
         url = run_service("--workers", str(workers), cwd=tmp_path)
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            while len(processes(tmp_path)) < workers:
+                await all_of(client.get("/livez", headers=CLOSE) for _ in range(24))
         return httpx.AsyncClient(base_url=url, timeout=60)
 
     return serve

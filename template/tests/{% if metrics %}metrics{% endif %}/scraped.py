@@ -2,13 +2,23 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
 SHOWN = {"Authorization": f"Bearer {TOKEN}"}
+CLOSE = {"Connection": "close"}  # the next request may reach another process
+
+Serve = Callable[[int], Awaitable[httpx.AsyncClient]]
+
+
+def processes(folder: Path) -> set[int]:
+    """Return those that have counted a request, of a service that runs there."""
+    files = (folder / "data" / "metrics").glob("*/histogram_*.db")
+    return {int(file.stem.rpartition("_")[2]) for file in files}
 
 
 async def scrape(client: httpx.AsyncClient) -> Counter[str]:

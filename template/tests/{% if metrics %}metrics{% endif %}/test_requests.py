@@ -1,6 +1,5 @@
 """Requests by route and status, in one process and in several."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -10,11 +9,16 @@ from fastapi import FastAPI
 from app.config import Settings
 from app.errors import StartupError
 from app.main import create_app
+from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.metrics.scraped import SHOWN, TOKEN, all_of, scrape
+from tests.metrics.scraped import SHOWN, TOKEN, Serve, all_of, scrape
 from tests.metrics.workers import WORKERS
 
-Serve = Callable[[int], httpx.AsyncClient]
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app)
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
 
 # Of each kind so many; route and status are what is counted.
 KINDS = [
@@ -33,10 +37,11 @@ KINDS = [
 async def test_each_of_a_thousand_requests_is_counted_once(
     serve: Serve, workers: int
 ) -> None:
-    async with serve(workers) as client:
+    async with await serve(workers) as client:
+        before = await scrape(client)
         kinds = [(m, url) for m, url, times, _ in KINDS for _ in range(times)]
         await all_of(client.request(method, url) for method, url in kinds)
-        found = await scrape(client)
+        found = await scrape(client) - before
     counted = {
         name: count
         for name, count in found.items()
@@ -49,16 +54,14 @@ async def test_each_of_a_thousand_requests_is_counted_once(
     assert found["http_request_seconds_count /livez"] == 500
 
 
-async def test_what_a_killed_process_counted_is_kept_and_an_older_run_is_not(
-    serve: Serve, run_service: Callable[..., str], tmp_path: Path
-) -> None:
+async def test_nothing_is_left_of_an_older_run(serve: Serve, tmp_path: Path) -> None:
     old = tmp_path / "data" / "metrics" / "1"
     old.mkdir(parents=True)
     (old / "counter_1.db").write_bytes(b"of an older run")
     old.with_suffix(".lock").touch()
-    async with serve(1) as client:
-        await client.get("/livez")
-        assert (await scrape(client))["http_requests_total GET /livez 200"] == 1
+    async with await serve(1) as client:
+        found = await scrape(client)
+    assert found["http_requests_total GET /livez 200"] == 24
     assert not old.exists()
 
 
@@ -78,9 +81,8 @@ async def test_only_who_shows_the_token_reads_the_numbers(
 async def test_without_a_token_there_is_no_such_page(database_url: str) -> None:
     with settings_from(DATABASE_URL=database_url, METRICS_TOKEN="") as settings:
         app = create_app(settings)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as it:
-        assert (await it.get("/metrics", headers=SHOWN)).status_code == 404
+        async with lifespan(app), client_of(app) as client:
+            assert (await client.get("/metrics", headers=SHOWN)).status_code == 404
 
 
 async def test_the_route_is_there_below_a_root_path(database_url: str) -> None:
@@ -88,12 +90,11 @@ async def test_the_route_is_there_below_a_root_path(database_url: str) -> None:
         DATABASE_URL=database_url, METRICS_TOKEN=TOKEN, ROOT_PATH="/api"
     ) as settings:
         app = create_app(settings)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as it:
-        before = await scrape(it)
-        for path in ("/livez", "/api/livez", "/api/none"):
-            await it.get(path)
-        found = await scrape(it) - before
+        async with lifespan(app), client_of(app) as client:
+            before = await scrape(client)
+            for path in ("/livez", "/api/livez", "/api/none"):
+                await client.get(path)
+            found = await scrape(client) - before
     assert found["http_requests_total GET /livez 200"] == 2
     assert found["http_requests_total GET unmatched 404"] == 1
 
