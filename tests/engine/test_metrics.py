@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
+from starlette.types import Message
 
 from app.cache import cached
 from app.config import Settings
@@ -79,8 +80,9 @@ async def test_who_waits_for_another_ones_run_is_seen_and_counted(
     first = asyncio.create_task(client.get("/metered/slow/1"))
     await gate.entered.wait()
     others = [asyncio.create_task(client.get("/metered/slow/1")) for _ in range(9)]
-    while (during := await _numbers(client))["cache_waiters"] < 9:
-        pass
+    async with asyncio.timeout(30):
+        while (during := await _numbers(client))["cache_waiters"] < 9:
+            pass
     assert during["cache_flights"] == 1
     gate.opened.set()
     await asyncio.gather(first, *others)
@@ -106,7 +108,9 @@ def _calls() -> Iterator[list[int]]:
         sys.setprofile(None)
 
 
-async def _ask(app: FastAPI) -> None:
+async def _ask(app: FastAPI) -> bytes:
+    """Ask without a client, whose calls would be counted; return the outcome."""
+    headers: dict[bytes, bytes] = {}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -125,9 +129,11 @@ async def _ask(app: FastAPI) -> None:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(_: object) -> None: ...
+    async def send(message: Message) -> None:
+        headers.update(message.get("headers", ()))
 
     await app(scope, receive, send)
+    return headers[b"x-fastapi-cache"]
 
 
 async def _cost(settings: Settings) -> float:
@@ -138,7 +144,7 @@ async def _cost(settings: Settings) -> float:
             await _ask(app)
         with _calls() as calls:
             for _ in range(HITS):
-                await _ask(app)
+                assert await _ask(app) == b"HIT"
     return calls[0] / HITS
 
 

@@ -1,5 +1,6 @@
 """A service whose numbers a test may read."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,8 +28,10 @@ def serve(settings: Settings, run_service: Callable[..., str], tmp_path: Path) -
     async def serve(workers: int) -> httpx.AsyncClient:
         url = run_service("--workers", str(workers), cwd=tmp_path)
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-            while len(processes(tmp_path)) < workers:
-                await all_of(client.get("/livez", headers=CLOSE) for _ in range(24))
+            async with asyncio.timeout(60):
+                while len(processes(tmp_path)) < workers:
+                    requests = (client.get("/livez", headers=CLOSE) for _ in range(24))
+                    await all_of(requests)
         return httpx.AsyncClient(base_url=url, timeout=60)
 
     return serve
