@@ -49,6 +49,8 @@ def add_engine_tests(project: Project) -> None:
     """Copy those that concern the project's variant to where its own tests are."""
     chosen = {project.answers["cache_backend"], project.answers["database"]}
     others = [name for about in ABOUT.keys() - chosen for name in ABOUT[about]]
+    if not project.answers.get("metrics", True):
+        others.append("test_metrics.py")
     ignored = shutil.ignore_patterns("__pycache__", *others)
     target = project.path / "tests" / "engine"
     shutil.rmtree(target, ignore_errors=True)

@@ -35,6 +35,7 @@ SAME_IN_EACH_VARIANT = [
     "test_http.py",
     "test_identical.py",
     "test_lifetime.py",
+    "test_metrics.py",
     "test_names.py",
     "test_namespaces.py",
     "test_nothing_skipped.py",

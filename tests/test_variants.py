@@ -48,6 +48,7 @@ ABOUT_ALL_ROUTES = ["tests/test_access.py", "tests/test_openapi.py"]
 SAME_ON_ANY_DATABASE = [
     "config",
     "logs",
+    "metrics",
     "middleware",
     "test_errors.py",
     "test_main.py",

@@ -18,6 +18,7 @@ from app.limits import install_limits, limits_lifespan
 from app.logs import SERVER, configure_logs
 from app.logs.traces import telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
+from app.metrics import install_metrics, metrics_lifespan
 from app.middleware import (
     AllowedHosts,
     Bounds,
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     elif settings.environment == "production":
         SERVER.info("ALLOWED_HOSTS is empty: requests for any host are answered")
     app.add_middleware(RequestLog, proxies=settings.forwarded_allow_ips)
+    install_metrics(app, settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -96,6 +98,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             cache_lifespan(app, app.state.settings, revision),
             last_use_recorder(app),
             limits_lifespan(app),
+            metrics_lifespan(app),
         ):
             yield
     finally:

@@ -20,6 +20,7 @@ from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
+from app.metrics import MIDDLEWARE
 from app.middleware import (
     AllowedHosts,
     Bounds,
@@ -33,7 +34,7 @@ from app.middleware import (
 # The middleware of the service, which leaves bodies alone.
 _OURS = {
     *(CacheMiddleware, AllowedHosts, Bounds, HiddenQuery, RequestLog),
-    *(ResponseHeaders, RootPath, StartupLine),
+    *(ResponseHeaders, RootPath, StartupLine, *MIDDLEWARE),
 }
 
 

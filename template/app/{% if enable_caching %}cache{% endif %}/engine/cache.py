@@ -17,7 +17,7 @@ changes nobody would hear of.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
 from types import MappingProxyType
@@ -209,6 +209,7 @@ class Cache:
         self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[tuple[str, Entry]] = Flights()
+        self.on_invalidation: Callable[[str], object] = _unheard
 
     def place(self, key: str, variant: str) -> str:
         """Return where the entry of a key is stored, of the variants that it has."""
@@ -339,9 +340,18 @@ class Cache:
         else:
             shown = ", ".join(name or "everything" for name in names)
             log.info("Cache invalidated by %s: %s", cause, shown)
+            self.on_invalidation(cause)
+
+    def numbers(self) -> dict[str, float]:
+        """Return what there is now, in this process."""
+        flights = {"flights": len(self.flights), "waiters": self.flights.waiting}
+        return {**self.store.numbers(), **flights}
 
 
 _CLOSED = CLOSED.decode()
+
+
+def _unheard(_: str) -> None: ...
 
 
 def _text(version: bytes | None) -> str:

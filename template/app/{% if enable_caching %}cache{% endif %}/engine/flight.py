@@ -24,6 +24,7 @@ class Flight(Generic[T]):
         self._landed: asyncio.Future[T | None]
         self._landed = asyncio.get_running_loop().create_future()
         self.abandoned = False
+        self.waiting = 0
 
     async def wait(self, seconds: float, *, in_thread: bool) -> T | None:
         """Return the leader's result, or None when each has to run for himself.
@@ -32,9 +33,13 @@ class Flight(Generic[T]):
         TimeoutError after so many seconds.
         """
         with _lent_thread() if in_thread else nullcontext():
-            async with asyncio.timeout(seconds):
-                # The shield keeps a follower that is cancelled from cancelling others.
-                return await asyncio.shield(self._landed)
+            self.waiting += 1
+            try:
+                async with asyncio.timeout(seconds):
+                    # The shield keeps a cancelled follower from cancelling others.
+                    return await asyncio.shield(self._landed)
+            finally:
+                self.waiting -= 1
 
     def land(self, result: T | None, *, abandoned: bool) -> None:
         """Tell the followers; `abandoned` says that the handler was cancelled."""
@@ -51,6 +56,11 @@ class Flights(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._flights)
+
+    @property
+    def waiting(self) -> int:
+        """How many follow one of them."""
+        return sum(flight.waiting for flight in self._flights.values())
 
     def under_way(self, run: Hashable) -> Flight[T] | None:
         """Return the run to follow, None when there is none."""

@@ -162,6 +162,14 @@ class Memory:
     def health(self) -> dict[str, str | float]:
         return {}
 
+    def numbers(self) -> dict[str, float]:
+        return {
+            "entries": self.entries,
+            "versions": len(self._versions),
+            "bytes": self.used_bytes,
+            "evictions": self.evictions,
+        }
+
     async def open(self) -> None:
         """Begin to sweep away what expired, and to be seen by other processes."""
         if self._presence is not None:

@@ -18,7 +18,7 @@ log = logging.getLogger("app.cache")
 
 _MOST_HINTS = 4096
 _MOST_PLACES = 64  # of one hint
-_FOUND_BY_ROUTING = ("endpoint", "path_params", "route", "router")
+_FOUND_INSIDE = ("endpoint", "fastapi", "path_params", "route", "router", SCOPE_KEY)
 
 
 class Served:
@@ -88,7 +88,7 @@ class CacheMiddleware:
         finally:
             current.reset(tokens[0])
             reading_now.reset(tokens[1])
-            for name in _FOUND_BY_ROUTING:  # for the middleware that sent it
+            for name in _FOUND_INSIDE:  # for the middleware that sent it
                 if name in inner:
                     scope[name] = inner[name]
         if exchange.outcome in ("HIT", "MISS"):

@@ -93,6 +93,10 @@ class Store(Protocol):
         """Return what /readyz shows besides; nothing that is secret."""
         ...
 
+    def numbers(self) -> dict[str, float]:
+        """Return what there is in this process, and what has happened to it."""
+        ...
+
     async def close(self) -> None:
         """Give up all connections."""
         ...

@@ -179,6 +179,15 @@ class Failover:
             "openings": self._breaker.openings,
         }
 
+    def numbers(self) -> dict[str, float]:
+        breaker = self._breaker
+        return {
+            **self._memory.numbers(),
+            "undelivered": len(breaker.kept),
+            "fallback": self.fallback,
+            "openings": breaker.openings,
+        }
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()

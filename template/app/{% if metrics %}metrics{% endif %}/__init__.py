@@ -1,0 +1,14 @@
+"""Numbers for Prometheus at /metrics; nothing is counted without METRICS_TOKEN.
+
+`totals` gives the same numbers to a page or a command of your own. A number of yours is
+one more line in `numbers.py`, or any `prometheus_client.Counter` made after it.
+"""
+
+from app.metrics.middleware import RequestMetrics
+from app.metrics.setup import install_metrics, metrics_lifespan
+from app.metrics.totals import totals
+
+__all__ = ["MIDDLEWARE", "install_metrics", "metrics_lifespan", "totals"]
+
+# What leaves bodies as they are.
+MIDDLEWARE: frozenset[object] = frozenset({RequestMetrics})

@@ -1,0 +1,155 @@
+"""What is counted of requests that wait for each other, and what counting costs."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import SecretStr
+from starlette.types import Message
+
+from app.cache import cached
+from app.config import Settings
+from app.main import create_app
+from tests.asgi import lifespan
+from tests.environment import settings_from
+
+TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
+HITS = 50
+MOST = 1.3  # times the calls of a hit without metrics
+
+
+@pytest.fixture
+def settings(database_url: str) -> Iterator[Settings]:
+    with settings_from(DATABASE_URL=database_url, METRICS_TOKEN=TOKEN) as settings:
+        yield settings
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.opened = asyncio.Event()
+
+
+router = APIRouter(prefix="/metered")
+gates: list[Gate] = []
+
+
+@router.get("/slow/{number}")
+@cached(namespace="metered")
+async def slow(number: int) -> int:
+    gates[-1].entered.set()
+    await gates[-1].opened.wait()
+    return number
+
+
+@router.get("/fast")
+@cached(namespace="metered")
+async def fast() -> str:
+    return "done"
+
+
+@pytest.fixture
+def routers() -> Sequence[APIRouter]:
+    return (router,)
+
+
+async def _numbers(client: httpx.AsyncClient) -> dict[str, float]:
+    shown = {"Authorization": f"Bearer {TOKEN}"}
+    lines = (await client.get("/metrics", headers=shown)).text.splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def _of(outcome: str) -> str:
+    return (
+        f'cache_request_seconds_count{{detail="",outcome="{outcome}",'
+        'route="/metered/slow/{number}"}'
+    )
+
+
+async def test_who_waits_for_another_ones_run_is_seen_and_counted(
+    client: httpx.AsyncClient,
+) -> None:
+    before = await _numbers(client)
+    gates.append(gate := Gate())
+    first = asyncio.create_task(client.get("/metered/slow/1"))
+    await gate.entered.wait()
+    others = [asyncio.create_task(client.get("/metered/slow/1")) for _ in range(9)]
+    async with asyncio.timeout(30):
+        while (during := await _numbers(client))["cache_waiters"] < 9:
+            pass
+    assert during["cache_flights"] == 1
+    gate.opened.set()
+    await asyncio.gather(first, *others)
+    after = await _numbers(client)
+    assert after[_of("miss")] - before.get(_of("miss"), 0) == 1
+    assert after[_of("collapsed")] - before.get(_of("collapsed"), 0) == 9
+    assert (after["cache_waiters"], after["cache_flights"]) == (0, 0)
+
+
+@contextmanager
+def _calls() -> Iterator[list[int]]:
+    """Count all calls of functions, those that are written in C, too."""
+    found = [0]
+
+    def note(_: FrameType, event: str, __: object) -> None:
+        if event in ("call", "c_call"):
+            found[0] += 1
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+async def _ask(app: FastAPI) -> bytes:
+    """Ask without a client, whose calls would be counted; return the outcome."""
+    headers: dict[bytes, bytes] = {}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/metered/fast",
+        "raw_path": b"/metered/fast",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"service")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        headers.update(message.get("headers", ()))
+
+    await app(scope, receive, send)
+    return headers[b"x-fastapi-cache"]
+
+
+async def _cost(settings: Settings) -> float:
+    app = create_app(settings)
+    app.include_router(router)
+    async with lifespan(app):
+        for _ in range(3):
+            await _ask(app)
+        with _calls() as calls:
+            for _ in range(HITS):
+                assert await _ask(app) == b"HIT"
+    return calls[0] / HITS
+
+
+@pytest.mark.usefixtures("storage")
+async def test_a_hit_calls_few_more_functions_with_metrics(settings: Settings) -> None:
+    off = settings.model_copy(update={"metrics_token": SecretStr("")})
+    without = await _cost(off)
+    assert without < await _cost(settings) <= MOST * without
