@@ -22,7 +22,7 @@ TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
 def test_prometheus_reads_the_service_its_alerts_and_what_dashboards_ask(
     template: Template,
 ) -> None:
-    project = template.copy(enable_caching=True, cache_backend="memory")
+    project = template.copy(cache_backend="redis")  # it has all rules and dashboards
     project.sync()
     folder = project.path / "monitoring"
     project.run("promtool", "check", "rules", *sorted(folder.glob("alerts*.yml")))
@@ -40,7 +40,7 @@ def test_prometheus_reads_the_service_its_alerts_and_what_dashboards_ask(
                 ask(asked, expression)
             rules = asked.get("/api/v1/rules").json()["data"]["groups"]
             names = {rule["name"] for group in rules for rule in group["rules"]}
-            assert {"ServiceDown", "ManyErrors", "FewHits"} <= names
+            assert {"ServiceDown", "ManyErrors", "FewHits", "WithoutRedis"} <= names
 
 
 def expressions(folder: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Numbers for Prometheus at /metrics; nothing is counted without METRICS_TOKEN.
 
-`totals` gives the same numbers to a page or a command of your own. A number of yours is
-one more line in `numbers.py`, or any `prometheus_client.Counter` made after it.
+`totals` gives the same numbers to a page of your own. A number of yours goes into
+`numbers.py`: it has to be made after the files' folder is known.
 """
 
 from app.metrics.middleware import RequestMetrics
