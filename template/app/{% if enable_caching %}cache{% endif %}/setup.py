@@ -21,21 +21,7 @@ from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
 from app.metrics import MIDDLEWARE
-from app.middleware import (
-    AllowedHosts,
-    Bounds,
-    HiddenQuery,
-    RequestLog,
-    ResponseHeaders,
-    RootPath,
-    StartupLine,
-)
-
-# The middleware of the service, which leaves bodies alone.
-_OURS = {
-    *(CacheMiddleware, AllowedHosts, Bounds, HiddenQuery, RequestLog),
-    *(ResponseHeaders, RootPath, StartupLine, *MIDDLEWARE),
-}
+from app.middleware import KEEP_BODIES
 
 
 def install_cache(app: FastAPI, settings: Settings) -> None:
@@ -60,7 +46,7 @@ async def cache_lifespan(
     check_workers(settings.workers, settings)
     served: Served = app.state.response_cache
     try:
-        routes = look_at(app, _OURS)
+        routes = look_at(app, {CacheMiddleware, *KEEP_BODIES, *MIDDLEWARE})
         check_rules()
         cache = Cache(await open_store(settings), settings, revision)
     except ConfigurationError as error:

@@ -5,7 +5,6 @@ bears the number of the process that started them, and each holds a lock on it. 
 holds that of an older run, so that is emptied, whoever has its number now.
 """
 
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -13,6 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from prometheus_client import values
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FOLDERS = Path("data/metrics")
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -25,6 +29,8 @@ def join() -> Path:
 
     Numbers that were made before are not in it. OSError where it cannot be written.
     """
+    if fcntl is None:
+        raise OSError("this system has no flock")
     FOLDERS.mkdir(parents=True, exist_ok=True)
     with (FOLDERS / "lock").open("w") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)

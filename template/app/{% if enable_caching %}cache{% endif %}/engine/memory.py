@@ -10,7 +10,6 @@ on a file of its own there. Whoever comes later than a commit has nothing older.
 """
 
 import asyncio
-import fcntl
 import glob
 import heapq
 import logging
@@ -28,6 +27,11 @@ from types import MappingProxyType
 from typing import IO
 
 from app.cache.engine.store import CLOSED
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("app.cache")
 
@@ -326,12 +330,14 @@ class Presence:
         """Be seen, before anything is read."""
         try:
             self._folder.mkdir(0o700, parents=True, exist_ok=True)
+            if fcntl is None:
+                raise OSError("this system has no flock")
             self._held = self._own.open("wb")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             log.warning(
                 "No other process on this machine can be told of changes, since %s "
-                "cannot be written (%s): run one process only.",
+                "cannot be used (%s): run one process only.",
                 self._folder,
                 error,
             )

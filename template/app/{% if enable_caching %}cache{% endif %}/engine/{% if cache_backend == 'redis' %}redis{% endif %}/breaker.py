@@ -9,7 +9,6 @@ A process has one of a kind while that holds. Its lock on the file ends with the
 process, however that ends: a file without a lock was left behind.
 """
 
-import fcntl
 import logging
 import os
 import secrets
@@ -21,6 +20,11 @@ from pathlib import Path
 from typing import IO
 
 from app.cache.engine.memory import EPOCH_FILE, end_epoch
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("app.cache")
 
@@ -214,6 +218,8 @@ class Marker:
 
     def show(self) -> None:
         """Have the file there; OSError when the folder cannot be written."""
+        if fcntl is None:
+            raise OSError("this system has no flock")
         if self._file is None:
             self._folder.mkdir(0o700, parents=True, exist_ok=True)
             hidden = self._path.with_name(f".{self._path.name}")
