@@ -43,7 +43,8 @@ def serving(port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
                     wait_for(process, "Application startup complete")
             yield process
         finally:
-            process.kill()
+            process.terminate()  # and its workers, which a kill would leave behind
+            process.wait(60)
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> None:
