@@ -3,8 +3,8 @@
 `uv run python tests/fault_tables.py` runs all faults at full length, against a rendered
 service and against fastapi-cache2 as it is, and writes the tables again. That takes a
 quarter of an hour; its numbers are those of a machine that does nothing else. With
-`--machines` it is two machines whose network fails, as root on Linux with `faketime`, in
-six minutes.
+`--machines` it is two machines whose network fails, as root on Linux with `faketime`,
+in six minutes.
 """
 
 import asyncio
