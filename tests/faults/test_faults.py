@@ -8,7 +8,7 @@ import pytest
 
 from faults.faults import FAULTS
 from faults.run import ROUNDS, SHORT, Outcome, as_table, run_all
-from faults.service import our_service, stock_service
+from faults.service import WORKERS, our_service, stock_service
 from harness import Project, Template
 
 # In a worker; three requests come within CACHE_TIMEOUT, and 45 while the fault lasts.
@@ -68,9 +68,15 @@ def test_some_wait_for_a_redis_that_says_nothing(
 def test_a_handful_of_requests_wait_for_a_redis_that_does_not_answer(
     outcomes: dict[str, Outcome], name: str
 ) -> None:
-    """Those that come until the first one meets the deadline, and nobody after him."""
-    for worker, waited in outcomes[name].during.waited.items():
-        assert waited <= HANDFUL, worker
+    """Those that come until the first one meets the deadline, and nobody after them.
+
+    A machine that does something else meanwhile is late for that, as its slowest answer
+    was.
+    """
+    during = outcomes[name].during
+    late = SHORT.rate / len(WORKERS) * during.slowest
+    for worker, waited in during.waited.items():
+        assert waited <= HANDFUL + late, (worker, during.slowest)
 
 
 def test_log_tells_of_outages_without_a_traceback(
