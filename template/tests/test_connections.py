@@ -217,7 +217,10 @@ async def test_the_command_serves_like_this(run_service: Callable[..., str]) -> 
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_request_that_meets_the_end_is_answered() -> None:
+async def test_a_request_that_meets_the_end_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Connection, "ending", False)  # and so it is again
     state = ServerState()
     async with serving(state=state) as port, dial(port) as (reader, writer):
         writer.write(HEAD + b"\r\n")
@@ -230,7 +233,10 @@ async def test_a_request_that_meets_the_end_is_answered() -> None:
     assert b"connection: close" in answer
 
 
-async def test_an_idle_connection_is_closed_at_the_end() -> None:
+async def test_an_idle_connection_is_closed_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Connection, "ending", False)  # and so it is again
     state = ServerState()
     async with serving(state=state) as port, dial(port) as (reader, writer):
         writer.write(HEAD + b"\r\n")
