@@ -244,7 +244,7 @@ def test_service_needs_nothing_of_the_development_group(
     service.sync("--no-dev", environment=environment)
     program = (
         "import pkgutil, importlib, sys, app\n"
-        "sys.modules['fcntl'] = None\n"
+        "sys.modules['fcntl'] = sys.modules['pwd'] = None\n"
         "for module in pkgutil.walk_packages(app.__path__, 'app.'):\n"
         "    if module.name != 'app.migrations.env':\n"
         "        importlib.import_module(module.name)"
