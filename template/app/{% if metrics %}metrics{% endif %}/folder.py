@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
-from typing import IO
 
 from prometheus_client import values
 
@@ -20,8 +19,6 @@ except ImportError:  # Windows
 
 FOLDERS = Path("data/metrics")
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-
-_held: list[IO[str]] = []  # until this process ends
 
 
 def join() -> Path:
@@ -38,9 +35,8 @@ def join() -> Path:
             _remove_left(lock)
         folder = (FOLDERS / str(_starter())).absolute()
         folder.mkdir(exist_ok=True)
-        held = folder.with_suffix(".lock").open("w")
-        fcntl.flock(held, fcntl.LOCK_SH)
-        _held.append(held)
+        held = os.open(folder.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        fcntl.flock(held, fcntl.LOCK_SH)  # until this process ends
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     return folder
