@@ -15,7 +15,7 @@ if TYPE_CHECKING or is_on():
     from app.cache.engine.entry import segment
     from app.cache.engine.inputs import identity_of
     from app.cache.engine.policy import CachePolicy, cache_policy
-    from app.cache.engine.providers import authenticator, provider
+    from app.cache.engine.providers import authenticator, check, provider
     from app.cache.invalidation import (
         invalidate_api_keys_cache,
         invalidate_namespace,
@@ -50,6 +50,7 @@ __all__ = [
     "cache_lifespan",
     "cache_policy",
     "cached",
+    "check",
     "check_workers",
     "identity_of",
     "install_cache",

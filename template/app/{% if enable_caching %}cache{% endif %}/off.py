@@ -32,7 +32,7 @@ def provider(dependency: Any) -> Any:
     return dependency
 
 
-authenticator = provider
+authenticator = check = provider
 
 
 def segment(value: object) -> str:

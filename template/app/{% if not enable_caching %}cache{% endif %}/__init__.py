@@ -27,6 +27,7 @@ __all__ = [
     "cache_lifespan",
     "cache_policy",
     "cached",
+    "check",
     "check_workers",
     "identity_of",
     "install_cache",
@@ -103,6 +104,10 @@ def provider(dependency: D) -> D:
 
 
 def authenticator(dependency: D) -> D:
+    return dependency
+
+
+def check(dependency: D) -> D:
     return dependency
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from app.cache import authenticator
+from app.cache import check
 from app.config import Settings
 
 __all__ = [
@@ -36,7 +36,7 @@ class RateLimit:
         name: str = "",
     ) -> None: ...
 
-    @authenticator  # as the one that counts
+    @check  # as the one that counts
     async def __call__(self) -> None: ...
 
 
@@ -48,7 +48,7 @@ class _Limited:
         yield
 
 
-@authenticator
+@check
 async def _limited() -> _Limited:
     return _Limited()
 

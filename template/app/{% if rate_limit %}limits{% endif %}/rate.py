@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.cache import authenticator
+from app.cache import check
 from app.config.limits import check_limits
 from app.limits.counting import Limits
 
@@ -39,8 +39,7 @@ class RateLimit:
         self.by = by
         self._name = name
 
-    # It refuses or lets through, and is asked on every hit, as who authenticates is.
-    @authenticator
+    @check
     async def __call__(self, request: Request, response: Response) -> None:
         limits: Limits = request.app.state.limits
         if not limits.settings.rate_limit_enabled:

@@ -8,7 +8,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.cache import authenticator
+from app.cache import check
 from app.limits.counting import Limits
 from app.limits.lock import Lock
 
@@ -60,7 +60,7 @@ class RouteLimit:
     def __init__(self, what: What) -> None:
         self._what = what
 
-    @authenticator  # as `RateLimit`
+    @check
     async def __call__(self, request: Request, response: Response) -> Limited:
         limited = Limited(self._what, request, response)
         await limited.count_address()

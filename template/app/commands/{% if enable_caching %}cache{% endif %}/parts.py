@@ -13,7 +13,7 @@ from fastapi.dependencies.utils import solve_dependencies
 from fastapi.security.base import SecurityBase
 
 from app.cache.engine.providers import (
-    is_authenticator,
+    is_check,
     is_provider,
     nodes_of,
     params_of,
@@ -117,7 +117,7 @@ def _about(node: Dependant) -> tuple[str, str]:
     name = getattr(call, "__name__", type(call).__name__)
     stays = (
         is_provider(call)
-        or is_authenticator(call)
+        or is_check(call)
         or isinstance(call, SecurityBase)
         or bool(params_of(node))
     )

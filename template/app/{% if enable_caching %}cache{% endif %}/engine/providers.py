@@ -19,6 +19,7 @@ C = TypeVar("C", bound=Call)
 
 _providers: WeakSet[Call] = WeakSet()
 _authenticators: WeakSet[Call] = WeakSet()
+_checks: WeakSet[Call] = WeakSet()
 
 
 def provider(dependency: C) -> C:
@@ -42,6 +43,16 @@ def authenticator(dependency: C) -> C:
     return dependency
 
 
+def check(dependency: C) -> C:
+    """Declare that a dependency lets a request through or refuses it, and no more.
+
+    It may look at the whole request, and set headers: it runs on every hit. Declare it
+    in `dependencies`: what it returns would be part of what the handler is told.
+    """
+    _checks.add(dependency)
+    return dependency
+
+
 def is_provider(call: Any) -> bool:
     """Tell whether this very dependency was declared a provider."""
     return _is_in(_providers, call)
@@ -49,8 +60,17 @@ def is_provider(call: Any) -> bool:
 
 def is_authenticator(call: Any) -> bool:
     """Tell whether this dependency, or its `__call__`, was declared one."""
-    return _is_in(_authenticators, call) or (
-        not isinstance(call, type) and _is_in(_authenticators, type(call).__call__)
+    return _is_declared(_authenticators, call)
+
+
+def is_check(call: Any) -> bool:
+    """Tell whether this dependency, or its `__call__`, decides and tells no more."""
+    return _is_declared(_checks, call) or is_authenticator(call)
+
+
+def _is_declared(declared: WeakSet[Call], call: Any) -> bool:
+    return _is_in(declared, call) or (
+        not isinstance(call, type) and _is_in(declared, type(call).__call__)
     )
 
 
@@ -59,7 +79,7 @@ class Sight:
     """What a route's answer may have been made from.
 
     `principal`: from who asks; `raw`: from anything in the request; `others`: from what
-    a dependency found that is neither provider nor authenticator; `headers`, `cookies`
+    a dependency found that is neither provider nor check; `headers`, `cookies`
     and `query` are the names that dependencies declare.
     """
 
@@ -85,9 +105,12 @@ def sight_of(dependant: Dependant) -> Sight:
 
 def _look(dependant: Dependant, sight: Sight, *, is_handler: bool = False) -> None:
     for child in dependant.dependencies:
+        # A check alone, whose value goes nowhere, says nothing of the answer.
+        alone = is_handler and child.name is None
+        if alone and is_check(child.call):
+            continue
         if is_authenticator(child.call):
-            # Only a check, where the value goes nowhere.
-            sight.principal |= not is_handler or child.name is not None
+            sight.principal = True
             continue
         if isinstance(child.call, SecurityBase):
             sight.raw = True  # whoever takes credentials knows more than we do

@@ -49,7 +49,7 @@ from app.cache.engine.inputs import (
 from app.cache.engine.policy import CachePolicy
 from app.cache.engine.providers import (
     deferred,
-    is_authenticator,
+    is_check,
     is_provider,
     names_of,
     nodes_of,
@@ -100,7 +100,7 @@ class CachedRoute:
         early = [d for d in self._dependant.dependencies if d not in self._waiting]
         # Whether what runs before the handler is no more than a check.
         self._only_checks = not self.sight.told and all(
-            is_authenticator(each.call) for each in early
+            is_check(each.call) for each in early
         )
         self._early = False  # whether the key builder needs the providers, too
         self._declared = {p.name for p in params_of(self._dependant)}
@@ -265,10 +265,10 @@ class CachedRoute:
         overridden = self._target.dependency_overrides_provider
         replaced = getattr(overridden, "dependency_overrides", {})
         if any(
-            call in self._calls and not (is_provider(new) or is_authenticator(new))
+            call in self._calls and not (is_provider(new) or is_check(new))
             for call, new in replaced.items()
         ):
-            why = "a dependency is overridden, and not by a provider or authenticator"
+            why = "a dependency is overridden, and not by a provider or a check"
             exchange.bypass(self.policy, "override", why)
             return True
         if response.status_code is not None:
