@@ -91,7 +91,9 @@ def serve(
             access_log=False,
             forwarded_allow_ips=list(settings.forwarded_allow_ips),
             timeout_graceful_shutdown=settings.shutdown_timeout,
-            timeout_worker_healthcheck=60,  # a busy machine starts one in seconds
+            # A new worker has so long to start: a busy machine takes more than
+            # uvicorn's 5 s. A signal waits for it, too.
+            timeout_worker_healthcheck=20,
         )
 
 

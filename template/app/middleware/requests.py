@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextvars import Token
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +17,7 @@ from app.errors import AppError, problem_response
 from app.logs import REQUESTS, SERVER
 from app.logs.request import request_id
 from app.middleware.address import PROBES
+from app.middleware.route import route_path
 
 HEADER = "X-Request-ID"
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -106,7 +106,7 @@ class _Answer:
         fields = {
             "method": method,
             "path": path,
-            "route": _route(scope),
+            "route": route_path(scope),
             "status": status,
             "complete": self._ended,
             "ms": round(ms, 2),
@@ -156,9 +156,3 @@ def _outcome(status: str) -> str | None:
         if word in what:
             return word
     return "miss"
-
-
-def _route(scope: Scope) -> str | None:
-    """Return the path of the request's route as it was declared, with its prefixes."""
-    route: Any = scope.get("route")
-    return getattr(route, "path", None)

@@ -15,6 +15,7 @@ from app.errors import NotAuthenticated, problem_response
 from app.metrics.cache import CacheNumbers
 from app.metrics.numbers import Numbers
 from app.metrics.totals import totals
+from app.middleware.route import route_path
 
 PATH = "/metrics"
 UNMATCHED = "unmatched"
@@ -65,7 +66,7 @@ class RequestMetrics:
             await self.app(scope, receive, send_with_status)
         finally:
             seconds = time.perf_counter() - start
-            route = route_of(scope)
+            route = route_path(scope) or UNMATCHED
             self._count(counted.numbers, scope["method"], route, status, seconds)
             counted.cache.count(scope, route, status, seconds)
 
@@ -101,11 +102,3 @@ class RequestMetrics:
             media_type=CONTENT_TYPE_PLAIN_0_0_4,
             headers={"Cache-Control": "no-store"},
         )
-
-
-def route_of(scope: Scope) -> str:
-    """Return the path of the route as it was declared, with its prefixes."""
-    context = scope.get("fastapi", {}).get("effective_route_context")
-    route = context or scope.get("route")
-    path = getattr(route, "path_format", None) or getattr(route, "path", None)
-    return str(path) if path else UNMATCHED

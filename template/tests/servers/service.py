@@ -41,7 +41,7 @@ def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
     for process in processes:
         process.terminate()
     for process in processes:
-        process.wait(30)
+        process.wait(60)
 
 
 @pytest.fixture
