@@ -63,6 +63,6 @@ async def _in_thread(function: Callable[[], T]) -> T:
     if not _places.acquire(blocking=False):
         raise Unavailable("Too many passwords wait to be checked; try again soon.")
     hashing = _threads.submit(function)
-    # Not when the request ends: whoever gives up leaves his hash to a thread.
+    # Not when the request ends: whoever gives up leaves the hash to a thread.
     hashing.add_done_callback(lambda _: _places.release())
     return await asyncio.wrap_future(hashing)

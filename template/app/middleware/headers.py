@@ -16,8 +16,8 @@ CREDENTIALS = ("Authorization", "Cookie", "X-Api-Key")
 class ResponseHeaders:
     """Add the headers that an answer does not set itself.
 
-    What answers a write may hold tokens or keys, so nobody stores it. What answers who
-    showed credentials, or does not say from when it is, is for him alone.
+    The answer to a write may hold tokens or keys, so nobody stores it. The answer to a
+    request with credentials is for that client alone, and so is one without a date.
     """
 
     def __init__(self, app: ASGIApp, hsts_max_age: int = 0) -> None:

@@ -54,7 +54,7 @@ KEYS_WRITER = Depends(AuthManager("keys:write"))
 USERS_READER = Depends(AuthManager("users:read", admin=True))
 USERS_WRITER = Depends(AuthManager("users:write", admin=True))
 OWNER_OR_ADMIN = Depends(SelfOrAdmin())
-# Nobody hands out more than he holds.
+# Nobody hands out more than they hold.
 ADMIN_MAKER = Depends(AuthManager(*role_scopes(Role.admin), admin=True))
 
 # The last page that can be counted to has its offset within 64 bits.

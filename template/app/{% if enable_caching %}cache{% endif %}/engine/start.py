@@ -164,7 +164,7 @@ def _checked(policy: CachePolicy, route: RouteContext, *, by_host: bool) -> Cach
     if kind == "user" and policy.key_builder_name.startswith("user_") and not asked:
         raise ConfigurationError(
             f"{policy.name} is cached for each user, but {route.path} asks nobody who "
-            "he is: add `user: User = Depends(AuthManager())`."
+            "they are: add `user: User = Depends(AuthManager())`."
         )
     cached = CachedRoute(policy, route, by_host=by_host)
     if kind == "everybody" and cached.sight.principal:
