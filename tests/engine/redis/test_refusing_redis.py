@@ -1,7 +1,5 @@
 """C8 on a Redis that answers, but refuses: full, read-only, loading, locked."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from redis import Redis
 from app.cache.engine.redis.advice import RIGHTS
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
+from tests.servers.tls import make_certificates
 from tests.servers.valkey import Valkey
 
 VERSION = "{app}:token:books"
@@ -188,11 +187,6 @@ async def test_says_which_setting_to_look_at_and_no_password(
     assert "wr%40ng" not in caplog.text
 
 
-OPENSSL = shutil.which("openssl") or ""
-needs_openssl = pytest.mark.skipif(not OPENSSL, reason="it makes the certificate")
-
-
-@needs_openssl
 @pytest.mark.parametrize(
     ("tls", "hint"),
     [("false", "REDIS_PORT and REDIS_TLS"), ("true", "?ssl_ca_certs=")],
@@ -218,7 +212,6 @@ async def test_says_how_to_speak_tls_with_a_server_that_wants_it(
     assert "s3cret" not in caplog.text
 
 
-@needs_openssl
 async def test_speaks_tls_with_a_server_whose_ca_is_named(
     database_url: str,
     start_valkey: Callable[..., Valkey],
@@ -226,22 +219,19 @@ async def test_speaks_tls_with_a_server_whose_ca_is_named(
     tmp_path: Path,
     shelf: Shelf,
 ) -> None:
-    ca = certificate(tmp_path)
-    forwarder.speak_tls(ca)
+    forwarder.speak_tls(certificate(tmp_path))
     await forwarder.lead_to(start_valkey().port)
-    url = f"rediss://localhost:{forwarder.port}/0?ssl_ca_certs={ca}"
+    url = f"rediss://localhost:{forwarder.port}/0?ssl_ca_certs={tmp_path}/ca.pem"
     async with shelf.served(database_url, url):
         await works(shelf)
 
 
 def certificate(folder: Path) -> Path:
-    """Make a certificate of localhost, with its key in the same file."""
-    file = folder / "certificate.pem"
-    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
-    names = ("-addext", "subjectAltName=DNS:localhost")
-    files = ("-keyout", str(file), "-out", str(file))
-    command = [OPENSSL, *new, *names, *files]
-    subprocess.run(command, check=True, capture_output=True)
+    """Return a certificate of localhost with its key, beside the CA's `ca.pem`."""
+    make_certificates(folder)
+    file = folder / "both.pem"
+    parts = (folder / "server.pem", folder / "server.key")
+    file.write_text("".join(part.read_text() for part in parts))
     return file
 
 
