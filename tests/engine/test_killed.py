@@ -16,7 +16,8 @@ from sqlalchemy import select
 from app.cache import cached
 from app.cache.engine.entry import version_place
 from app.cache.engine.exchange import running
-from app.cache.engine.memory import Memory, OtherMemory, epoch_file
+from app.cache.engine.memory import Memory, OtherMemory
+from app.cache.engine.processes import epoch_file
 from app.cache.engine.store import CLOSED, Store
 from app.config import Settings
 from app.database import Database

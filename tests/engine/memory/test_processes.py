@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cache.engine.memory import Presence
+from app.cache.engine.processes import Marker
 from app.config import Settings
 from tests.engine.each import THOROUGH
 from tests.ports import free_port
@@ -143,17 +143,17 @@ def login(url: str) -> str:
 
 
 def test_who_has_ended_is_not_there(tmp_path: Path) -> None:
-    one = Presence(tmp_path / "epoch")
-    one.begin()
-    assert not one.others()
+    one = Marker("epoch-process-", tmp_path, apart=True)
+    one.show()
+    assert not one.others_live()
     other = tmp_path / "epoch-process-1-other"
     with other.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert one.others()
-    assert not one.others()
+        assert one.others_live()
+    assert not one.others_live()
     assert not other.exists()
     other.touch()  # of one that was killed: its lock went with it
-    assert not one.others()
+    assert not one.others_live()
     assert len(list(tmp_path.iterdir())) == 1
-    one.end()
+    one.remove()
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,8 @@ from app.cache import invalidate_namespace
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry
 from app.cache.engine.redis import breaker
-from app.cache.engine.redis.breaker import UNDELIVERED, Marker
+from app.cache.engine.processes import Marker
+from app.cache.engine.redis.breaker import UNDELIVERED
 from app.cache.engine.redis.failover import Failover
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder

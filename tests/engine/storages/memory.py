@@ -1,4 +1,5 @@
-from app.cache.engine.memory import Memory, epoch_file
+from app.cache.engine.memory import Memory
+from app.cache.engine.processes import epoch_file
 from app.config import Settings
 
 

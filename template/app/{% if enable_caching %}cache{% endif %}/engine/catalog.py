@@ -5,7 +5,6 @@ transaction that may have changed the schema, before anything is cached again.
 """
 
 import re
-from collections.abc import Set
 from contextlib import suppress
 
 from sqlalchemy import Dialect
@@ -14,8 +13,6 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.rules import Tables
 from app.cache.engine.sql import Statement
-
-_KINDS = "view", "trigger", "function", "writer"
 
 # A kind, and names: of a view; of a table whose changes change more; of a function that
 # may read; of one that may write, too; of the tables that a foreign key links, and what
@@ -70,12 +67,23 @@ _READERS = re.compile(
 
 
 class Catalog:
-    """What is known of one database."""
+    """What is known of one database.
+
+    A change of one of the `triggered` tables may be one of any table; a function among
+    the `writers` may write.
+    """
 
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
         self._dialect = dialect
         self._tables = tables
-        self._found = {kind: set[str]() for kind in _KINDS}
+        self._views, self._functions = set[str](), set[str]()
+        self.triggered, self.writers = set[str](), set[str]()
+        self._kinds = {
+            "view": self._views,
+            "trigger": self.triggered,
+            "function": self._functions,
+            "writer": self.writers,
+        }
 
     def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:
         """Learn what there is now, by a connection that is in no transaction.
@@ -93,25 +101,16 @@ class Catalog:
             connection.rollback()
             for kind, name, parent, *actions in found:
                 if kind != "key":
-                    self._found[kind].add(name)
+                    self._kinds[kind].add(name)
                 elif not self._tables.say(name, parent, *actions):
-                    self._found["trigger"].add(parent)
+                    self.triggered.add(parent)
 
     def reads_more(self, does: Statement) -> bool:
         """Tell whether a statement may read tables that it does not name."""
         names = does.names.keys()
-        own = (self._found[kind] for kind in ("view", "function", "writer"))
+        own = self._views, self._functions, self.writers
         return (
             not does.relations <= self._tables.names()
             or not all(names.isdisjoint(of) for of in own)
             or any(map(_READERS.fullmatch, names))
         )
-
-    @property
-    def triggered(self) -> Set[str]:
-        """The tables of which a change may be one of any table."""
-        return self._found["trigger"]
-
-    def writes_more(self, does: Statement) -> bool:
-        """Tell whether a statement may write by a function."""
-        return not does.names.keys().isdisjoint(self._found["writer"])

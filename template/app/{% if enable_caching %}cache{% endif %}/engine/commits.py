@@ -154,7 +154,8 @@ class _Watcher:
         reading = reading_now.get()
         if reading is not None:
             self._note_reads(does, context, reading)
-        if does.everything or self._catalog.writes_more(does):
+        by_function = not self._catalog.writers.isdisjoint(does.names)
+        if does.everything or by_function:
             work.touch([ROOT], (text.split(None, 1) or ["SQL"])[0].upper())
             work.alters = work.alters or does.everything
         elif does.writes and (context is None or work.seen is not context):

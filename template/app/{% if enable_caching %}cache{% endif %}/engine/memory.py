@@ -1,22 +1,15 @@
 """The cache in this process: bounded in bytes and in entries, with real expiry.
 
-Memory cannot be reached from another process. Whoever commits a change therefore renews
-a file beside the database, the epoch, and the service looks at that file's time at each
-lookup, which costs about a microsecond. A time to come says that a change is being
-committed: until then, the service neither serves nor stores.
-
-A command always does that, a service only while there is another one: each holds a lock
-on a file of its own there. Whoever comes later than a commit has nothing older.
+Memory cannot be reached from another process. Whoever commits a change therefore ends
+the epoch, a file beside the database that the service looks at in each lookup. A
+command always does that, a service only while another one's marker is there. Whoever
+comes later than a commit has nothing older.
 """
 
 import asyncio
-import glob
 import heapq
 import logging
 import math
-import os
-import re
-import secrets
 import sys
 import time
 from collections import OrderedDict
@@ -24,14 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
+from app.cache.engine.processes import EPOCH_FILE, Epoch, Marker, end_epoch
 from app.cache.engine.store import CLOSED
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("app.cache")
 
@@ -39,23 +27,7 @@ _OVERHEAD = 300  # bytes of the containers that hold a key and its value
 _SWEEP_EVERY = 1.0  # seconds
 
 
-EPOCH_FILE = Path("data/cache-epoch")  # in PostgreSQL's place, the working folder
-
-
-def epoch_file(database_url: str) -> Path:
-    """Return where the processes that share a database tell each other of changes."""
-    backend, _, file = database_url.partition(":///")
-    if not backend.startswith("sqlite") or not file or file == ":memory:":
-        return EPOCH_FILE
-    database = Path(file.partition("?")[0])
-    return database.with_name(f"{database.name}-{EPOCH_FILE.name}")
-
-
-LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
-
-
 _Kept = OrderedDict[str, tuple[bytes, float]]  # the least used first
-_FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
 class Memory:
@@ -88,7 +60,10 @@ class Memory:
         self._expiries: list[tuple[float, str]] = []
         self._file = epoch
         self._epoch = Epoch(epoch)
-        self._presence = Presence(epoch) if shares else None
+        self._presence: Marker | None = None
+        if shares:
+            kind = f"{epoch.name}-process-"
+            self._presence = Marker(kind, epoch.parent, apart=True)
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -141,7 +116,7 @@ class Memory:
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         # A process that dies takes this memory with it, but no other one's.
-        if self._presence is not None and self._presence.others():
+        if self._presence is not None and self._presence.others_live():
             end_epoch(self._file, owner=owner, seconds=seconds)
 
     async def renew(
@@ -149,7 +124,7 @@ class Memory:
     ) -> None:
         for key, version in versions.items():
             self._write(self._versions, key, version, expire)
-        if self._presence is not None and self._presence.others():
+        if self._presence is not None and self._presence.others_live():
             end_epoch(self._file, owner=owner)
 
     async def acquire(
@@ -177,7 +152,14 @@ class Memory:
     async def open(self) -> None:
         """Begin to sweep away what expired, and to be seen by other processes."""
         if self._presence is not None:
-            self._presence.begin()
+            try:
+                self._presence.show()
+            except OSError as error:
+                log.warning(
+                    "No other process on this machine can be told of changes (%s): "
+                    "run one process only.",
+                    error,
+                )
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="cache sweeper")
 
@@ -188,7 +170,7 @@ class Memory:
                 await self._sweeper
             self._sweeper = None
         if self._presence is not None:
-            self._presence.end()
+            self._presence.remove()
         self.clear()
 
     def _read(self, key: str) -> bytes | None:
@@ -267,112 +249,3 @@ class OtherMemory(Memory):
 
 def _size(key: str, value: bytes) -> int:
     return sys.getsizeof(key) + sys.getsizeof(value) + _OVERHEAD
-
-
-class Epoch:
-    """Watches the file for one process."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._seen = self._now()
-
-    def ended(self) -> bool:
-        """Tell, once, that another process renewed the file."""
-        now = self._now()
-        if now == self._seen:
-            return False
-        self._seen = now
-        return True
-
-    def closed(self) -> bool:
-        """Tell whether the next epoch is yet to begin, by when `ended` looked."""
-        return 0 < self._seen[0] - time.time_ns() <= LONGEST_FENCE * 1_000_000_000
-
-    def _now(self) -> tuple[int, int]:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return 0, 0
-        return found.st_mtime_ns, found.st_ino
-
-
-def end_epoch(
-    file: Path = EPOCH_FILE, *, owner: bytes = b"", seconds: float = 0
-) -> None:
-    """Make every process on this machine forget what it has in memory.
-
-    With `seconds`, they remember nothing new for so long, or until this owner ends the
-    epoch without them. Raises OSError where the file cannot be written.
-    """
-    file.parent.mkdir(0o700, parents=True, exist_ok=True)
-    fences = _fences_in(file.read_bytes() if file.exists() else b"")
-    fences.pop(owner, None)
-    if seconds:
-        fences[owner] = time.time() + seconds
-    fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    fresh.write_bytes(CLOSED + b" ".join(b"%s:%f" % each for each in fences.items()))
-    if fences:
-        os.utime(fresh, (last := max(fences.values()), last))
-    fresh.replace(file)  # a new inode, so that equal times cannot hide a change
-
-
-class Presence:
-    """Tells the processes that share an epoch of each other."""
-
-    def __init__(self, epoch: Path) -> None:
-        self._folder = epoch.parent
-        self._all = f"{epoch.name}-process-"
-        self._ours = f"{self._all}{os.getpid()}-"  # of other applications, too
-        self._own = self._folder / f"{self._ours}{secrets.token_hex(4)}"
-        self._held: IO[bytes] | None = None
-
-    def begin(self) -> None:
-        """Be seen, before anything is read."""
-        try:
-            self._folder.mkdir(0o700, parents=True, exist_ok=True)
-            if fcntl is None:
-                raise OSError("this system has no flock")
-            self._held = self._own.open("wb")
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            log.warning(
-                "No other process on this machine can be told of changes, since %s "
-                "cannot be used (%s): run one process only.",
-                self._folder,
-                error,
-            )
-
-    def others(self) -> bool:
-        """Tell whether another process serves; what one left behind is removed."""
-        found = False
-        if self._held is None:
-            return False
-        for file in self._folder.glob(f"{glob.escape(self._all)}*"):
-            if not file.name.startswith(self._ours):
-                found |= not _left_behind(file)
-        return found
-
-    def end(self) -> None:
-        """Be seen no longer."""
-        if self._held is not None:
-            self._own.unlink(missing_ok=True)
-            self._held.close()
-            self._held = None
-
-
-def _left_behind(file: Path) -> bool:
-    try:
-        with file.open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return True
-    return True
-
-
-def _fences_in(value: bytes) -> dict[bytes, float]:
-    """Return who has closed the epoch, and until when."""
-    fences = {owner: float(end) for owner, end in _FENCES.findall(value)}
-    return {owner: end for owner, end in fences.items() if end > time.time()}

@@ -4,27 +4,16 @@ Closed, Redis is used; open, it is not. It opens at any failure, so that no requ
 waits where another one has waited in vain, and stays open while this process or another
 one on this machine keeps an invalidation that Redis has not confirmed.
 
-The processes of a machine know how each other stands with Redis by files, the markers.
-A process has one of a kind while that holds. Its lock on the file ends with the
-process, however that ends: a file without a lock was left behind.
+The processes of a machine know how each other stands with Redis by their markers. A
+process has one of a kind while that holds.
 """
 
 import logging
-import os
-import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
-from app.cache.engine.memory import EPOCH_FILE, end_epoch
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from app.cache.engine.processes import Marker, end_epoch
 
 log = logging.getLogger("app.cache")
 
@@ -204,58 +193,3 @@ class Breaker:
                 "may answer for a short time with what was before: %s",
                 error,
             )
-
-
-class Marker:
-    """The file of one process, and its view of those of others of the same kind."""
-
-    def __init__(self, kind: str, folder: Path = EPOCH_FILE.parent) -> None:
-        self._folder = folder
-        self._kind = kind
-        self._path = folder / f"{kind}{secrets.token_hex(8)}"
-        self._file: IO[str] | None = None
-        self._done = {self._path}
-
-    def show(self) -> None:
-        """Have the file there; OSError when the folder cannot be written."""
-        if fcntl is None:
-            raise OSError("this system has no flock")
-        if self._file is None:
-            self._folder.mkdir(0o700, parents=True, exist_ok=True)
-            hidden = self._path.with_name(f".{self._path.name}")
-            self._file = hidden.open("w")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            hidden.replace(self._path)  # nobody finds it unlocked
-
-    def remove(self) -> None:
-        """Have no file."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._path.unlink()
-            self.leave()
-
-    def leave(self) -> None:
-        """Let the others find the file as that of a process which has ended."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def others(self) -> int:
-        """Return how many other processes on this machine have a file."""
-        return len(self._found())
-
-    def left_behind(self) -> Iterator[Path]:
-        """Yield each file whose process has ended; no other process gets it meanwhile.
-
-        It is removed when the next one is asked for.
-        """
-        for path in self._found():
-            with suppress(OSError), closing(path.open()) as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_nlink:  # else its owner has removed it
-                    yield path
-                    self._done.add(path)  # even if it may not be removed
-                    path.unlink()
-
-    def _found(self) -> set[Path]:
-        return set(self._folder.glob(f"{self._kind}*")) - self._done

@@ -46,7 +46,8 @@ from redis.exceptions import ResponseError
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, new_version, place, version_place
-from app.cache.engine.memory import EPOCH_FILE, Epoch, Memory
+from app.cache.engine.memory import Memory
+from app.cache.engine.processes import EPOCH_FILE, Epoch
 from app.cache.engine.redis.breaker import OTHERS, Breaker, Kept
 from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.redis.settings import RedisSettings
