@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, event, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.cache.engine.commits import Work
 from app.cache.engine.exchange import running
 from app.database import Database
 from app.database.base import utc_now
@@ -476,3 +477,13 @@ async def test_a_command_invalidates_the_cache_of_the_running_service(
     command = [str(API_ADMIN), "user", "ban", user.email]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
     assert profile_of(user) <= await entries.dropped()
+
+
+def test_very_many_namespaces_become_those_that_they_have_in_common() -> None:
+    work = Work()
+    work.touch([f"docs:{number}" for number in range(500)], "INSERT docs")
+    assert len(work.changes()) == 500
+    work.touch(["docs:500", "shelves:1"], "INSERT docs")
+    assert work.changes() == {"docs", "shelves"}
+    work.touch([f"no{number}" for number in range(500)], "a test")
+    assert work.changes() == {""}

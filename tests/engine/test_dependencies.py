@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
 from sqlalchemy import select, update
 
-from app.cache import cached, user_scoped_key_builder
+from app.cache import cached, invalidate_namespace, user_scoped_key_builder
 from app.database import Database
 from app.managers.auth import AuthManager
 from app.models.user import User
@@ -50,6 +50,15 @@ async def first(name: Annotated[str, Depends(name_in_database)], _: Others) -> s
     return name
 
 
+shelf = {"books": 1}
+
+
+@router.get("/later")
+@cached(namespace="later")
+async def later(_: Others) -> int:
+    return shelf["books"]
+
+
 @pytest.fixture
 def routers() -> Sequence[APIRouter]:
     return (router,)
@@ -77,3 +86,16 @@ async def test_what_a_dependency_found_is_stored_when_nothing_changed(
 ) -> None:
     answers = [await client.get("/mine", headers=user.headers) for _ in range(2)]
     assert [a.headers["x-fastapi-cache"] for a in answers] == ["MISS", "HIT"]
+
+
+async def test_what_was_read_ahead_is_not_served_after_a_write(
+    client: httpx.AsyncClient,
+) -> None:
+    async def write() -> None:
+        shelf["books"] += 1
+        await invalidate_namespace("later")
+
+    for _ in range(4):
+        assert (await client.get("/later")).json() == shelf["books"]
+        meanwhile.append(write)
+        assert (await client.get("/later")).json() == shelf["books"]

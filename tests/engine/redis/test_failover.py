@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from app.cache import invalidate_namespace
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry
-from app.cache.engine.redis import breaker
-from app.cache.engine.processes import Marker
+from app.cache.engine.processes import Marker, epoch_file
+from app.cache.engine.redis import breaker, failover
 from app.cache.engine.redis.breaker import UNDELIVERED
 from app.cache.engine.redis.failover import Failover
 from app.config import Settings
@@ -38,6 +38,10 @@ def valkey(start_valkey: Callable[..., Valkey]) -> Valkey:
 @pytest.fixture
 def shelf() -> Shelf:
     return Shelf()
+
+
+def undelivered(settings: Settings) -> Marker:
+    return Marker(epoch_file(settings.database_url), UNDELIVERED)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -304,7 +308,7 @@ async def test_processes_that_go_on_writing_use_redis_again_together(
 async def test_redis_is_written_but_not_read_while_another_process_keeps_something(
     settings_of_valkey: Settings, valkey: Valkey
 ) -> None:
-    other = Marker(UNDELIVERED)
+    other = undelivered(settings_of_valkey)
     other.show()
     async with worker(settings_of_valkey) as cache:
         store = cache.store
@@ -318,9 +322,9 @@ async def test_redis_is_written_but_not_read_while_another_process_keeps_somethi
         await until_used(cache)
 
 
-def test_what_is_invalidated_again_during_its_delivery_is_kept() -> None:
+def test_what_is_invalidated_again_during_its_delivery_is_kept(tmp_path: Path) -> None:
     """Else another machine could serve what it read between the two."""
-    ours = breaker.Breaker("root", "somewhere", lambda: None)
+    ours = breaker.Breaker("root", "somewhere", tmp_path / "epoch", lambda: None)
     ours.open("a test")
     ours.keep({"books", "films"}, b"")
     tried = ours.due()
@@ -337,21 +341,21 @@ async def test_what_a_dead_process_could_not_deliver_is_made_up_for(
     async with worker(settings_of_valkey) as before:
         await keep(before, "books")
         if when == "runs":
-            _die_with_an_undelivered_invalidation()
+            _die_with_an_undelivered_invalidation(settings_of_valkey)
             async with asyncio.timeout(30):
                 while (await lookup(before, "books")).entry:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
     if when == "starts":
-        _die_with_an_undelivered_invalidation()
+        _die_with_an_undelivered_invalidation(settings_of_valkey)
     async with worker(settings_of_valkey) as after:
         await until_used(after)
         assert (await lookup(after, "books")).entry is None
         await keep(after, "books")
-    assert not Marker(UNDELIVERED).others()
+    assert not undelivered(settings_of_valkey).others()
 
 
-def _die_with_an_undelivered_invalidation() -> None:
-    marker = Marker(UNDELIVERED)
+def _die_with_an_undelivered_invalidation(settings: Settings) -> None:
+    marker = undelivered(settings)
     marker.show()
     marker.leave()
 
@@ -427,8 +431,12 @@ async def test_a_folder_that_cannot_be_written_is_said_once(
     valkey: Valkey,
     shelf: Shelf,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    Path("data").touch()  # noqa: ASYNC240 - no folder can be made of it
+    # What cannot be written is the epoch.
+    monkeypatch.setattr(failover, "epoch_file", lambda _: tmp_path / "file" / "epoch")
+    (tmp_path / "file").touch()
     async with shelf.served(database_url, valkey):
         await shelf.read()
         valkey.stop()

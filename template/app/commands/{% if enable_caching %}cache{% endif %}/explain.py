@@ -87,12 +87,12 @@ async def _looked_up(
     lookup = await cache.lookup(
         key, place, reading, read, cache.settings.cache_default_ttl
     )
-    (data,) = await reading.fetch(cache.store, [place])
+    (data,) = await reading.fetch(cache, [place])
     entry = cache.read(data, place)
     then = {} if entry is None else entry.versions
     names = list(dict.fromkeys([*namespaces_of(key), *then, *inherited]))
     places = [version_place(cache.prefix, name) for name in names]
-    now = await reading.fetch(cache.store, places)
+    now = await reading.fetch(cache, places)
     states = {
         name: _state(then.get(name), version)
         for name, version in zip(names, now, strict=True)

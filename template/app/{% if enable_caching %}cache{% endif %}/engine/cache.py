@@ -85,6 +85,7 @@ class Reading:
         self.transactions = 0
         self.open = 0
         self.ahead: dict[str, bytes | None] = {}  # what was read when it began
+        self.renewals = 0  # that its cache had done when that was read
         self.used: dict[str, None] = {}  # the places that it asked for, in order
         self.first: frozenset[str] = frozenset()  # those known before it did anything
 
@@ -124,27 +125,31 @@ class Reading:
         ]
 
     async def fetch(
-        self, store: Store, places: Sequence[str], *, again: bool = False
+        self, cache: "Cache", places: Sequence[str], *, again: bool = False
     ) -> list[bytes | None]:
         """Return what is stored, or was when this very request began.
 
         That is as good: a version that was current then has no older data under it than
-        the request may see. With `again` it is read now.
+        the request may see. With `again`, or where this process has renewed anything
+        since, it is read now.
         """
         root = self.root
+        if root.renewals != cache.renewals:
+            self.forget()
         root.used.update(dict.fromkeys(places))
         wanted = [p for p in places if again or p not in root.ahead]
         if not wanted:
             return [root.ahead[p] for p in places]
-        found = dict(zip(wanted, await store.get_many(wanted), strict=True))
+        found = dict(zip(wanted, await cache.store.get_many(wanted), strict=True))
         return [found[p] if p in found else root.ahead[p] for p in places]
 
-    async def look_ahead(self, store: Store, places: Sequence[str]) -> None:
+    async def look_ahead(self, cache: "Cache", places: Sequence[str]) -> None:
         """Read what the same request needed before, all in one round trip.
 
         It is a hint: what is not needed now is read in vain, and the rest as usual.
         """
-        self.ahead = dict(zip(places, await store.get_many(places), strict=True))
+        self.renewals = cache.renewals
+        self.ahead = dict(zip(places, await cache.store.get_many(places), strict=True))
         self.first = frozenset(places)
 
     def knew(self, places: Sequence[str]) -> bool:
@@ -209,6 +214,7 @@ class Cache:
         self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[tuple[str, Entry]] = Flights()
+        self.renewals = 0
         self.on_invalidation: Callable[[str], object] = _unheard
 
     def place(self, key: str, variant: str) -> str:
@@ -234,16 +240,14 @@ class Cache:
         places = [version_place(self.prefix, name) for name in wanted]
         seconds = ttl + _SLACK
         try:
-            data, *found = await reading.fetch(
-                self.store, [place, *places], again=again
-            )
+            data, *found = await reading.fetch(self, [place, *places], again=again)
             found = await self._begin(places, found, seconds)
             known = dict(zip(wanted, map(_text, found), strict=True))
             entry = await self.current(self.read(data, place), known, reading)
             if entry is None and not read.known:
                 others = sorted(all_tables() - known.keys())
                 more = [version_place(self.prefix, name) for name in others]
-                found = await reading.fetch(self.store, more, again=again)
+                found = await reading.fetch(self, more, again=again)
                 found = await self._begin(more, found, seconds)
                 known.update(zip(others, map(_text, found), strict=True))
                 places += more
@@ -273,7 +277,7 @@ class Cache:
         others = [name for name in entry.versions if name not in known]
         if others:
             places = [version_place(self.prefix, name) for name in others]
-            found = await reading.fetch(self.store, places)
+            found = await reading.fetch(self, places)
             known = {**known, **dict(zip(others, map(_text, found), strict=True))}
         same = all(known[name] == was for name, was in entry.versions.items())
         return entry if same else None
@@ -330,9 +334,6 @@ class Cache:
         """
         names = sorted({owner_of(name) for name in namespaces})
         fresh = {version_place(self.prefix, n): new_version().encode() for n in names}
-        reading = reading_now.get()
-        if reading is not None:
-            reading.forget()
         try:
             await self.store.renew(fresh, VERSION_TTL, owner)
         except StoreError as error:
@@ -341,6 +342,8 @@ class Cache:
             shown = ", ".join(name or "everything" for name in names)
             log.info("Cache invalidated by %s: %s", cause, shown)
             self.on_invalidation(cause)
+        finally:
+            self.renewals += 1
 
     def numbers(self) -> dict[str, float]:
         """Return what there is now, in this process."""

@@ -29,6 +29,7 @@ from app.cache.engine.rules import Change, Tables, tables_of
 from app.cache.engine.sql import Statement, understand
 
 _WORK, _FENCE = "cache_work", "cache_fence"
+_MOST_TOUCHED = 500  # namespaces; beyond that, all that share their first segment
 
 
 class Work:
@@ -49,8 +50,14 @@ class Work:
 
     def touch(self, namespaces: Iterable[str], cause: str) -> None:
         """Have these namespaces invalidated by the commit."""
+        touched = self.touched[-1][1]
         for name in namespaces:
-            self.touched[-1][1].setdefault(name, cause)
+            touched.setdefault(name, cause)
+        if len(touched) > _MOST_TOUCHED:
+            wider = {name.partition(":")[0]: why for name, why in touched.items()}
+            if len(wider) > _MOST_TOUCHED:
+                wider = {ROOT: cause}
+            self.touched[-1] = self.touched[-1][0], wider
 
     def changes(self) -> set[str]:
         """Return the namespaces that it has touched so far, with those of tables."""

@@ -60,10 +60,7 @@ class Memory:
         self._expiries: list[tuple[float, str]] = []
         self._file = epoch
         self._epoch = Epoch(epoch)
-        self._presence: Marker | None = None
-        if shares:
-            kind = f"{epoch.name}-process-"
-            self._presence = Marker(kind, epoch.parent, apart=True)
+        self._presence = Marker(epoch, "process", apart=True) if shares else None
         self._sweeper: asyncio.Task[None] | None = None
 
     @property

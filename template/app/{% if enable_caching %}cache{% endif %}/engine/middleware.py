@@ -83,7 +83,7 @@ class CacheMiddleware:
         try:
             if hint:
                 with suppress(StoreError):
-                    await exchange.reading.look_ahead(served.cache.store, hint)
+                    await exchange.reading.look_ahead(served.cache, hint)
             await self._app(inner, receive, send)
         finally:
             current.reset(tokens[0])

@@ -27,6 +27,8 @@ except ImportError:  # Windows
 
 EPOCH_FILE = Path("data/cache-epoch")  # in PostgreSQL's place, the working folder
 _LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
+# Processes of two containers may have one number, and a fork has its parent's text.
+_PROCESS = secrets.token_hex(4)
 _FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
@@ -66,9 +68,7 @@ class Epoch:
         return found.st_mtime_ns, found.st_ino
 
 
-def end_epoch(
-    file: Path = EPOCH_FILE, *, owner: bytes = b"", seconds: float = 0
-) -> None:
+def end_epoch(file: Path, *, owner: bytes = b"", seconds: float = 0) -> None:
     """Make every process on this machine forget what it has in memory.
 
     With `seconds`, they remember nothing new for so long, or until this owner ends the
@@ -95,16 +95,15 @@ def _fences_in(value: bytes) -> dict[bytes, float]:
 class Marker:
     """The file of one application, and its view of those of others of the same kind.
 
-    With `apart`, those of the same process do not count as others.
+    They are beside the epoch that they share. With `apart`, those of the same process
+    do not count as others.
     """
 
-    def __init__(
-        self, kind: str, folder: Path = EPOCH_FILE.parent, *, apart: bool = False
-    ) -> None:
-        self._folder = folder
-        self._kind = kind
-        self._process = f"{kind}{os.getpid()}-"
-        self._path = folder / f"{self._process}{secrets.token_hex(8)}"
+    def __init__(self, epoch: Path, kind: str, *, apart: bool = False) -> None:
+        self._folder = epoch.parent
+        self._kind = f"{epoch.name}-{kind}-"
+        self._process = f"{self._kind}{os.getpid()}-{_PROCESS}-"
+        self._path = self._folder / f"{self._process}{secrets.token_hex(8)}"
         self._apart = apart
         self._file: IO[str] | None = None
         self._done = {self._path}

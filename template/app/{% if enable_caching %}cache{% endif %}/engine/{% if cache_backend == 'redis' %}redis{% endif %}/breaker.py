@@ -12,13 +12,15 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from app.cache.engine.processes import Marker, end_epoch
 
 log = logging.getLogger("app.cache")
 
-UNDELIVERED = "cache-undelivered-"  # it keeps invalidations for Redis
-ALONE = "cache-alone-"  # it answers from its own memory
+UNDELIVERED = "undelivered"  # it keeps invalidations for Redis
+ALONE = "alone"  # it answers from its own memory
 OTHERS = "another process on this machine could not invalidate in it"
 LIMIT = 1000  # invalidations; beyond that, everything is invalidated
 
@@ -54,16 +56,20 @@ Kept = dict[tuple[str, bytes], Undelivered]  # by version and owner of its fence
 class Breaker:
     """What one process knows of Redis.
 
-    Nothing here awaits, so each step is one for all that run on the event loop.
-    `on_open` is called when it opens.
+    Nothing here awaits, so each step is one for all that run on the event loop. The
+    processes of a machine share the `epoch`, and its folder. `on_open` is called
+    when it opens.
     """
 
-    def __init__(self, root: str, location: str, on_open: Callable[[], None]) -> None:
+    def __init__(
+        self, root: str, location: str, epoch: Path, on_open: Callable[[], None]
+    ) -> None:
         self.outage: Outage | None = None
         self.openings = 0  # but for the first, before Redis was used at all
         self.kept: Kept = {}
-        self.undelivered = Marker(UNDELIVERED)
-        self.alone = Marker(ALONE)
+        self.undelivered = Marker(epoch, UNDELIVERED)
+        self.alone = Marker(epoch, ALONE)
+        self._end_epoch = partial(end_epoch, epoch)
         self._root = root
         self._location = location
         self._on_open = on_open
@@ -143,12 +149,12 @@ class Breaker:
         if self.outage is not None:
             self.outage.works = False
         self._tell(self.undelivered.show)
-        self._tell(end_epoch)
+        self._tell(self._end_epoch)
 
     def tell_those_alone(self) -> None:
         """Have processes that answer from their memory forget it."""
         if self.alone.others():
-            self._tell(end_epoch)
+            self._tell(self._end_epoch)
 
     def due(self) -> Kept:
         """Return what can be delivered now."""
@@ -176,7 +182,8 @@ class Breaker:
                 self.outage.reason,
                 "Run `api-admin cache clear` when it works."
                 if self._unheard
-                else "The service drops everything from it as soon as both run.",
+                else "A service that shares this folder drops everything from it as "
+                "soon as both run; for one elsewhere, run `api-admin cache clear`.",
             )
             self.undelivered.leave()
 

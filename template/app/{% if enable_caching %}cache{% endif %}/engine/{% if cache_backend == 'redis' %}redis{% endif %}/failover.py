@@ -47,7 +47,7 @@ from redis.exceptions import ResponseError
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, new_version, place, version_place
 from app.cache.engine.memory import Memory
-from app.cache.engine.processes import EPOCH_FILE, Epoch
+from app.cache.engine.processes import Epoch, epoch_file
 from app.cache.engine.redis.breaker import OTHERS, Breaker, Kept
 from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.redis.settings import RedisSettings
@@ -70,14 +70,16 @@ class Failover:
         self._settings = settings
         self._root = version_place(settings.cache_prefix, ROOT)
         self._redis = RedisServer(settings)
+        epoch = epoch_file(settings.database_url)
         self._memory = Memory(
             settings.cache_max_bytes,
             settings.cache_max_entries,
-            longest=settings.cache_fallback_ttl,
+            epoch,
+            settings.cache_fallback_ttl,
         )
         location = settings.redis_location(masked=True)
-        self._breaker = Breaker(self._root, location, self._let_go)
-        self._epoch = Epoch(EPOCH_FILE)
+        self._breaker = Breaker(self._root, location, epoch, self._let_go)
+        self._epoch = Epoch(epoch)
         self._leases: dict[str, bytes] = {}  # that may be in Redis, with their owners
         self._wake = asyncio.Event()
         self._looked = asyncio.Event()
