@@ -17,8 +17,8 @@ from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
+from tests.metrics import TOKEN
 
-TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
 HITS = 50
 MOST = 1.3  # times the calls of a hit without metrics
 
@@ -44,6 +44,12 @@ gates: list[Gate] = []
 async def slow(number: int) -> int:
     gates[-1].entered.set()
     await gates[-1].opened.wait()
+    return number
+
+
+@router.get("/number/{number}")
+@cached(namespace="metered")
+async def number_of(number: int) -> int:
     return number
 
 
@@ -90,6 +96,23 @@ async def test_who_waits_for_another_ones_run_is_seen_and_counted(
     assert after[_of("miss")] - before.get(_of("miss"), 0) == 1
     assert after[_of("collapsed")] - before.get(_of("collapsed"), 0) == 9
     assert (after["cache_waiters"], after["cache_flights"]) == (0, 0)
+
+
+async def test_what_has_no_room_in_memory_is_counted(settings: Settings) -> None:
+    few = {"cache_max_entries": 100, "redis_enabled": False}
+    app = create_app(settings.model_copy(update=few))
+    app.include_router(router)
+    transport = httpx.ASGITransport(app)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        before = await _numbers(client)
+        for number in range(130):
+            await client.get(f"/metered/number/{number}")
+        after = await _numbers(client)
+    assert after["cache_evictions_total"] - before["cache_evictions_total"] == 30
+    assert after["cache_entries"] == 100
 
 
 @contextmanager

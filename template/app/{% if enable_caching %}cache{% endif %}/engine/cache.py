@@ -342,6 +342,10 @@ class Cache:
             log.info("Cache invalidated by %s: %s", cause, shown)
             self.on_invalidation(cause)
 
+    def tables(self) -> set[str]:
+        """Return the namespaces of the tables whose changes it hears of."""
+        return all_tables()
+
     def numbers(self) -> dict[str, float]:
         """Return what there is now, in this process."""
         flights = {"flights": len(self.flights), "waiters": self.flights.waiting}
