@@ -107,5 +107,8 @@ def _is_held(lock: Path) -> bool:
 def _reserve(file: Path) -> None:
     if not file.exists():  # else an earlier process had this number
         whole = file.with_suffix(".new")  # nobody reads half of one
-        whole.write_bytes(bytes(ROOM))
-        whole.replace(file)
+        try:
+            whole.write_bytes(bytes(ROOM))
+            whole.replace(file)
+        finally:
+            whole.unlink(missing_ok=True)

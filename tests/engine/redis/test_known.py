@@ -130,7 +130,7 @@ async def thousand_requests(
 ) -> None:
     kinds = [*FIRST, *WAITING, *KINDS]
     assert sum(kind.times for kind in kinds) == 1000
-    await numbers.more()
+    assert not await numbers.more(CACHED, CAUSES, *GROWING)
     for kind in FIRST:
         await asked(client, kind)
     waiting = asyncio.create_task(all_waiting(client))

@@ -38,19 +38,7 @@ class TracedLine(Line):
     async def ask(self, *commands: Command, keys: Sequence[bytes] = ()) -> list[Any]:
         if not trace.get_current_span().is_recording():
             return await super().ask(*commands, keys=keys)
-        names = [str(command[0]) for command in commands] + ["MGET"] * bool(keys)
-        name = names[0] if len({*names}) == 1 else ""
-        if len(names) > 1:
-            name = f"PIPELINE {name}".strip()
-        about: dict[str, str | int] = {
-            "db.system.name": "redis",
-            "db.operation.name": name,
-        }
-        if len(names) > 1:
-            about["db.operation.batch.size"] = len(names)
-        span = self._tracer.start_span(
-            name, kind=trace.SpanKind.CLIENT, attributes=about
-        )
+        span = self._begin([str(each[0]) for each in commands] + ["MGET"] * bool(keys))
         try:
             return await super().ask(*commands, keys=keys)
         except StoreError as error:
@@ -59,7 +47,18 @@ class TracedLine(Line):
             span.set_status(trace.StatusCode.ERROR, str(error))
             raise
         finally:
-            host, port = self._link.address  # by now, a Sentinel has told it
-            if host:
-                span.set_attributes({"server.address": host, "server.port": port})
             span.end()
+
+    def _begin(self, names: list[str]) -> trace.Span:
+        name = names[0] if len({*names}) == 1 else ""
+        about: dict[str, str | int] = {"db.system.name": "redis"}
+        if len(names) > 1:
+            name = f"PIPELINE {name}".strip()
+            about["db.operation.batch.size"] = len(names)
+        about["db.operation.name"] = name
+        host, port = self._link.address
+        if host:
+            about |= {"server.address": host, "server.port": port}
+        return self._tracer.start_span(
+            name, kind=trace.SpanKind.CLIENT, attributes=about
+        )
