@@ -34,6 +34,11 @@ ABOUT = {
     "sqlite": ("sqlite",),
 }
 
+NEED_METRICS = (
+    *("served.py", "test_metrics.py", "test_metrics_folder.py"),
+    *("known.py", "test_known.py", "test_killed_worker.py"),
+)
+
 HELP = """
 The services are kept in .cache/engine/, and rendered again when the template has
 changed. All options of pytest may follow.
@@ -50,7 +55,7 @@ def add_engine_tests(project: Project) -> None:
     chosen = {project.answers["cache_backend"], project.answers["database"]}
     others = [name for about in ABOUT.keys() - chosen for name in ABOUT[about]]
     if not project.answers.get("metrics", True):
-        others.append("test_metrics.py")
+        others += NEED_METRICS
     ignored = shutil.ignore_patterns("__pycache__", *others)
     target = project.path / "tests" / "engine"
     shutil.rmtree(target, ignore_errors=True)

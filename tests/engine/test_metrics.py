@@ -3,12 +3,15 @@
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 from starlette.types import Message
 
@@ -17,10 +20,11 @@ from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
+from tests.metrics import TOKEN
+from tests.people import Person
 
-TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
 HITS = 50
-MOST = 1.3  # times the calls of a hit without metrics
+MOST = 1.3  # times the calls of a hit that is not watched
 
 
 @pytest.fixture
@@ -47,6 +51,18 @@ async def slow(number: int) -> int:
     return number
 
 
+@router.get("/number/{number}")
+@cached(namespace="metered")
+async def number_of(number: int) -> int:
+    return number
+
+
+@router.get("/saved/{number}")
+@cached(namespace="metered")
+async def saved_by(number: int) -> int:
+    return number
+
+
 @router.get("/fast")
 @cached(namespace="metered")
 async def fast() -> str:
@@ -65,9 +81,9 @@ async def _numbers(client: httpx.AsyncClient) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def _of(outcome: str) -> str:
+def _of(outcome: str, detail: str = "") -> str:
     return (
-        f'cache_request_seconds_count{{detail="",outcome="{outcome}",'
+        f'cache_request_seconds_count{{detail="{detail}",outcome="{outcome}",'
         'route="/metered/slow/{number}"}'
     )
 
@@ -92,6 +108,58 @@ async def test_who_waits_for_another_ones_run_is_seen_and_counted(
     assert (after["cache_waiters"], after["cache_flights"]) == (0, 0)
 
 
+async def test_what_has_no_room_in_memory_is_counted(settings: Settings) -> None:
+    few = {"cache_max_entries": 100, "redis_enabled": False}
+    app = create_app(settings.model_copy(update=few))
+    app.include_router(router)
+    transport = httpx.ASGITransport(app)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        before = await _numbers(client)
+        for number in range(130):
+            await client.get(f"/metered/number/{number}")
+        after = await _numbers(client)
+    assert after["cache_evictions_total"] - before["cache_evictions_total"] == 30
+    assert after["cache_entries"] == 100
+
+
+async def test_a_miss_that_nobody_waited_for_is_told_apart(
+    client: httpx.AsyncClient,
+) -> None:
+    before = await _numbers(client)
+    gates.append(gate := Gate())
+    asked = asyncio.create_task(client.get("/metered/slow/2"))
+    await gate.entered.wait()
+    asked.cancel()
+    with suppress(asyncio.CancelledError):
+        await asked
+    after = await _numbers(client)
+    counted = _of("miss", "cancelled")
+    assert after[counted] - before.get(counted, 0) == 1
+
+
+async def test_what_hits_save_follows_from_misses_that_made_their_answer(
+    client: httpx.AsyncClient,
+) -> None:
+    url, route = "/metered/saved/1", 'route="/metered/saved/{number}"'
+    for headers in (
+        *[{"Cache-Control": "only-if-cached"}] * 5,  # quicker than an answer
+        *[{}] * 4,
+    ):
+        await client.get(url, headers=headers)
+    after = await _numbers(client)
+
+    def told(name: str, outcome: str) -> float:
+        labels = f'{{detail="",outcome="{outcome}",{route}}}'
+        return after[f"cache_request_seconds_{name}{labels}"]
+
+    each = told("sum", "miss") / told("count", "miss")
+    spared = told("count", "hit") * each - told("sum", "hit")
+    assert after[f"cache_saved_seconds{{{route}}}"] == pytest.approx(spared)
+
+
 @contextmanager
 def _calls() -> Iterator[list[int]]:
     """Count all calls of functions, those that are written in C, too."""
@@ -108,7 +176,7 @@ def _calls() -> Iterator[list[int]]:
         sys.setprofile(None)
 
 
-async def _ask(app: FastAPI) -> bytes:
+async def _ask(app: FastAPI, path: str, token: str) -> bytes:
     """Ask without a client, whose calls would be counted; return the outcome."""
     headers: dict[bytes, bytes] = {}
     scope = {
@@ -117,11 +185,11 @@ async def _ask(app: FastAPI) -> bytes:
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/metered/fast",
-        "raw_path": b"/metered/fast",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"service")],
+        "headers": [(b"host", b"service"), (b"authorization", token.encode())],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }
@@ -136,20 +204,36 @@ async def _ask(app: FastAPI) -> bytes:
     return headers[b"x-fastapi-cache"]
 
 
-async def _cost(settings: Settings) -> float:
+async def _cost(settings: Settings, path: str, token: str = "") -> float:
     app = create_app(settings)
     app.include_router(router)
     async with lifespan(app):
         for _ in range(3):
-            await _ask(app)
+            await _ask(app, path, token)
         with _calls() as calls:
             for _ in range(HITS):
-                assert await _ask(app) == b"HIT"
+                assert await _ask(app, path, token) == b"HIT"
     return calls[0] / HITS
 
 
 @pytest.mark.usefixtures("storage")
 async def test_a_hit_calls_few_more_functions_with_metrics(settings: Settings) -> None:
     off = settings.model_copy(update={"metrics_token": SecretStr("")})
-    without = await _cost(off)
-    assert without < await _cost(settings) <= MOST * without
+    without = await _cost(off, "/metered/fast")
+    assert without < await _cost(settings, "/metered/fast") <= MOST * without
+
+
+async def test_a_hit_calls_few_more_functions_with_all_that_can_be_watched(
+    settings: Settings, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = user.headers["Authorization"]
+    off = {"metrics_token": SecretStr(""), "log_categories": ()}
+    without = await _cost(settings.model_copy(update=off), "/users/me", token)
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    # There is no public way to end that.
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+    on = {"log_categories": ("REQUESTS",), "log_format": "json"}
+    watched = await _cost(settings.model_copy(update=on), "/users/me", token)
+    provider.shutdown()
+    assert without < watched <= MOST * without

@@ -77,7 +77,7 @@ def write_sql(url: str) -> None:
 
 async def connect_and_migrate(settings: Settings) -> None:
     engine = migration_engine(settings)
-    watch_commits(engine, METADATA, settings)
+    watch_commits(engine, METADATA, settings, by="migration")
     event.listen(Table, "before_create", keep_autoincrement)
     try:
         async with engine.connect() as connection:

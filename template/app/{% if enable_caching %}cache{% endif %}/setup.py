@@ -21,6 +21,7 @@ from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
 from app.metrics import MIDDLEWARE
+from app.metrics.causes import count_outside
 from app.middleware import KEEP_BODIES
 
 
@@ -68,22 +69,26 @@ async def cache_lifespan(
         await cache.store.close()
 
 
-def watch_commits(engine: AsyncEngine, metadata: MetaData, settings: Settings) -> None:
+def watch_commits(
+    engine: AsyncEngine, metadata: MetaData, settings: Settings, by: str = "command"
+) -> None:
     """Invalidate what the transactions of an engine change, when they commit.
 
     And tell what a cached function reads by it. `metadata` has the models' tables. Do
     this for each engine of your own on the service's database.
     """
     if settings.cache_enabled:
-        commits.watch(engine, metadata, lambda: opened_caches(settings))
+        commits.watch(engine, metadata, lambda: opened_caches(settings, by))
 
 
 @asynccontextmanager
-async def opened_caches(settings: Settings) -> AsyncIterator[list[Cache]]:
+async def opened_caches(
+    settings: Settings, by: str = "command"
+) -> AsyncIterator[list[Cache]]:
     """Yield the running caches of these settings or this database.
 
     None when caching is off. Where none runs, as in a command or a script, one is
-    opened for this use.
+    opened for this use; `by` is what it does then, for the metrics of a service.
     """
     found = [
         cache
@@ -98,8 +103,10 @@ async def opened_caches(settings: Settings) -> AsyncIterator[list[Cache]]:
         store = await open_once(settings)
     except ConfigurationError as error:
         raise StartupError(str(error)) from None
+    cache = Cache(store, settings)
+    cache.on_invalidation = lambda _: count_outside(by)
     try:
-        yield [Cache(store, settings)]
+        yield [cache]
     finally:
         await store.close()
 

@@ -120,7 +120,7 @@ def identity_of(request: Request | None) -> str:
 
 
 def watch_commits(
-    engine: AsyncEngine, metadata: MetaData, settings: Settings
+    engine: AsyncEngine, metadata: MetaData, settings: Settings, by: str = ""
 ) -> None: ...
 
 

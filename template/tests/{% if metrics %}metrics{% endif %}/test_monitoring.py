@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.metrics.scraped import SHOWN
+from tests.metrics import SHOWN
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 NAME = re.compile(r"\b(?:http|cache)_\w+")

@@ -345,6 +345,10 @@ class Cache:
         finally:
             self.renewals += 1
 
+    def tables(self) -> set[str]:
+        """Return the namespaces of the tables whose changes it hears of."""
+        return all_tables()
+
     def numbers(self) -> dict[str, float]:
         """Return what there is now, in this process."""
         flights = {"flights": len(self.flights), "waiters": self.flights.waiting}

@@ -157,7 +157,13 @@ async def _begin(
         form = _form_of(policy.function, policy.coder)
         key, variant = await _told_apart(policy, cache, serving, given)
     except (Unformed, Unstable) as error:
-        policy.say(str(error))
+        if serving is None:
+            policy.say(str(error))
+            return attempt
+        why = str(error)
+        if isinstance(error, Unstable):
+            why = f"its answer may depend on {why}, which cannot be part of a key"
+        serving.exchange.bypass(policy, "unshareable", why)
         return attempt
 
     directives = directives_of(serving.exchange.headers) if serving else Directives()

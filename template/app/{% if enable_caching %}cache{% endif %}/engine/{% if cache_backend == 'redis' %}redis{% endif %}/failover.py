@@ -189,6 +189,7 @@ class Failover:
             "undelivered": len(breaker.kept),
             "fallback": self.fallback,
             "openings": breaker.openings,
+            "lost": self._redis.lost,
         }
 
     async def close(self) -> None:
@@ -269,6 +270,7 @@ class Failover:
         """
         for _ in self._breaker.undelivered.left_behind():
             await self._redis.renew({self._root: _fresh()}, VERSION_TTL)
+            self._redis.lost += 1
         for _ in self._breaker.alone.left_behind():
             pass  # nobody has to be told of changes there
         if self._breaker.undelivered.others():

@@ -70,13 +70,13 @@ class Link:
             redis_connect_func=greet,
         )
         self._connection: Any = self._pool.make_connection()
-        self._given = self._address
+        self._given = self.address
         self._nodes: list[Address] = []  # of the cluster, if it is one
         self._lost = 0
 
     @property
-    def _address(self) -> Address:
-        # A socket in the file system has none.
+    def address(self) -> Address:
+        """Where the server is; a socket in the file system has no address."""
         return getattr(self._connection, "host", ""), getattr(
             self._connection, "port", 0
         )
@@ -156,7 +156,7 @@ class Link:
     async def _ask(self, where: AskError, commands: Sequence[Command]) -> list[Any]:
         """Ask the node to which the slot is moved, for these commands only."""
         about = dict(self._pool.connection_kwargs)
-        about |= {"host": where.host or self._address[0], "port": where.port}
+        about |= {"host": where.host or self.address[0], "port": where.port}
         about["redis_connect_func"] = None
         other = self._pool.connection_class(**about)
         try:
@@ -168,7 +168,7 @@ class Link:
 
     def _go_to(self, moved: MovedError) -> None:
         # No host: the one that says so.
-        self._move(moved.host or self._address[0], moved.port)
+        self._move(moved.host or self.address[0], moved.port)
 
     def _go_elsewhere(self) -> None:
         """Try the next node at the next connect: the one that is given, or another."""

@@ -13,9 +13,9 @@ from redis.exceptions import MovedError
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
 from app.cache.engine.redis.advice import explain
-from app.cache.engine.redis.line import Line
 from app.cache.engine.redis.link import Command, Link, name_of
 from app.cache.engine.redis.settings import RedisSettings
+from app.cache.engine.redis.spans import line_of
 from app.cache.engine.store import StoreError
 
 log = logging.getLogger("app.cache")
@@ -80,6 +80,7 @@ class RedisServer:
         self._prefix = settings.cache_prefix
         self._warned = False
         self._run = b""  # of the server that was used last
+        self.lost = 0  # how often everything was dropped, as it may lack invalidations
         patience = max(_PATIENCE, settings.cache_timeout)
         try:
             link = Link(settings.redis_location(), patience, self._greet)
@@ -89,7 +90,7 @@ class RedisServer:
                 "special characters in the password URL-encoded."
             ) from None
         self._link = link
-        self.line = Line(link, patience, lambda error: explain(error, settings))
+        self.line = line_of(link, patience, lambda error: explain(error, settings))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         return await self.line.ask(keys=[name_of(key) for key in keys])
@@ -221,6 +222,7 @@ class RedisServer:
             (reply,) = await ask(connection, [command])
             if isinstance(reply, Exception):
                 raise reply
+        self.lost += bool(wrote or self._run)  # else nothing was there to be dropped
         self._run = run
 
 
