@@ -209,7 +209,8 @@ class Cache:
         self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[tuple[str, Entry]] = Flights()
-        self.on_invalidation: Callable[[str], object] = _unheard
+        # Each is called with the cause and the namespaces.
+        self.on_invalidation: list[Callable[[str, Sequence[str]], object]] = []
 
     def place(self, key: str, variant: str) -> str:
         """Return where the entry of a key is stored, of the variants that it has."""
@@ -340,7 +341,8 @@ class Cache:
         else:
             shown = ", ".join(name or "everything" for name in names)
             log.info("Cache invalidated by %s: %s", cause, shown)
-            self.on_invalidation(cause)
+            for heard in self.on_invalidation:
+                heard(cause, names)
 
     def numbers(self) -> dict[str, float]:
         """Return what there is now, in this process."""
@@ -349,9 +351,6 @@ class Cache:
 
 
 _CLOSED = CLOSED.decode()
-
-
-def _unheard(_: str) -> None: ...
 
 
 def _text(version: bytes | None) -> str:

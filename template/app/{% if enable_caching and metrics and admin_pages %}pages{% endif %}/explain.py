@@ -1,0 +1,51 @@
+"""What `api-admin cache explain` says of an address.
+
+It has the service's handlers left out, in the whole process. So it runs in one of its
+own, and the requests that are answered here meanwhile run theirs.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from app.errors import BadRequest, Unavailable
+
+PATIENCE = 60  # seconds; it starts the service once more
+COMMAND = (sys.executable, "-c", "from app.commands import main; main()")
+
+_one_at_a_time = asyncio.Semaphore(1)  # of this process: it takes a second of work
+
+
+async def explained(url: str, who: str) -> dict[str, Any]:
+    """Return what there is to say of a GET of `url` by a user, by id or e-mail address.
+
+    Raises `BadRequest` with why nothing can be said.
+    """
+    if not url.startswith("/"):
+        raise BadRequest("An address begins with a slash, as in /users/?page=2.")
+    arguments = ["cache", "explain", url, f"--user={who}", "--json"]
+    environment = os.environ | {"METRICS_TOKEN": "", "NO_COLOR": "1"}
+    async with _one_at_a_time:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *arguments,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            raise Unavailable("Explaining this takes too long now.") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+    if process.returncode:
+        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise BadRequest(last.removeprefix("Error: "))
+    shown: dict[str, Any] = json.loads(output)
+    return shown
