@@ -5,9 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 
+def number(value: float) -> str:
+    """As in 1,234."""
+    return f"{value:,.0f}"
+
+
 def count(value: float) -> str:
-    """As in 1,234; a dash for none."""
-    return f"{value:,.0f}" if value else "–"
+    """The same; a dash for none, so that a table shows where there is something."""
+    return number(value) if value else "–"
 
 
 def seconds(value: float | None) -> str:
@@ -48,6 +53,7 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "clock": clock,
     "count": count,
     "iso": iso,
+    "number": number,
     "seconds": seconds,
     "share": share,
     "size": size,

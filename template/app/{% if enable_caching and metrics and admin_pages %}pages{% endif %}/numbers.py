@@ -40,7 +40,7 @@ class Route:
 
 
 class Reason(NamedTuple):
-    """Why requests of a route were no plain hits, and how many."""
+    """Why requests of a route were no plain hits, and how many; mostly in a word."""
 
     route: str
     outcome: str
@@ -70,7 +70,7 @@ def put_together(found: Iterable[Metric]) -> Numbers:
             route = routes.setdefault(labels["route"], Route(labels["route"]))
             counts = name.endswith("_count")
             (route.counts if counts else route.sums)[labels["outcome"]] += value
-            if counts and labels["detail"]:
+            if counts and (labels["detail"] or labels["outcome"] not in HITS):
                 reasons.append(Reason(*_words(labels), value))
         elif name == "cache_invalidations_total":
             causes.append((labels["cause"], value))

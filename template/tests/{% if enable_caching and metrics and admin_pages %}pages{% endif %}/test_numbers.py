@@ -37,8 +37,8 @@ async def test_the_numbers_equal_the_metrics(
         if kind == "cache_request_seconds_count":
             detail, outcome, route = labels.split(" ")
             counted[f"{outcome} {route}"] += count
-            if detail:
-                reasons[f"{route} {outcome} {detail}"] += count
+            if detail or outcome in ("miss", "bypass"):
+                reasons[f"{route} {outcome} {detail or '–'}"] += count
     assert shown == counted
     assert shown["hit /users/me"] >= 100
     rows = page.tables["reasons-rows"]
