@@ -15,18 +15,20 @@ from app.errors import BadRequest, Unavailable
 PATIENCE = 60  # seconds; it starts the service once more
 COMMAND = (sys.executable, "-c", "from app.commands import main; main()")
 
-_one_at_a_time = asyncio.Semaphore(1)  # of this process: it takes a second of work
+_one_at_a_time = asyncio.Lock()  # it takes a processor for a second or two
 
 
 async def explained(url: str, who: str) -> dict[str, Any]:
     """Return what there is to say of a GET of `url` by a user, by id or e-mail address.
 
-    Raises `BadRequest` with why nothing can be said.
+    Raises `BadRequest` or `Unavailable` with why nothing can be said.
     """
     if not url.startswith("/"):
         raise BadRequest("An address begins with a slash, as in /users/?page=2.")
     arguments = ["cache", "explain", url, f"--user={who}", "--json"]
     environment = os.environ | {"METRICS_TOKEN": "", "NO_COLOR": "1"}
+    if _one_at_a_time.locked():
+        raise Unavailable("Another address is being explained: try again soon.")
     async with _one_at_a_time:
         process = await asyncio.create_subprocess_exec(
             *COMMAND,

@@ -1,5 +1,6 @@
 """Who gets to the pages, and for how long."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -200,6 +201,38 @@ async def test_each_page_tells_the_browser_what_it_may_do(
         assert "unsafe" not in policy
         assert "style=" not in answer.text
         assert "<script>" not in answer.text
+
+
+async def test_below_a_root_path_all_links_lead_there(
+    database_url: str, admin: Person
+) -> None:
+    with settings_from(DATABASE_URL=database_url, ROOT_PATH="/api") as settings:
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app)
+        async with (
+            lifespan(app),
+            httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+        ):
+            asked = await client.get("/admin/cache")
+            assert asked.headers["location"] == "/api/admin/login?next=/cache"
+            form = await client.get("/api/admin/login")
+            fields = {
+                "csrf": Page(form).csrf,
+                "email": admin.email,
+                "password": "wrong horse battery staple",
+            }
+            origin = {"Origin": "http://service"}
+            for status in (401, 303):
+                answer = await client.post(
+                    "/api/admin/login", data=fields, headers=origin
+                )
+                assert answer.status_code == status, answer.text
+                fields["password"] = admin.password
+            assert answer.headers["location"] == "/api/admin/cache"
+            page = await client.get("/api/admin/cache")
+    links = re.findall(r'(?:href|src|action|data-page)="([^"]+)"', page.text)
+    assert len(links) >= 6
+    assert all(link.startswith("/api/admin/") for link in links)
 
 
 def test_the_pages_are_in_no_documentation(app: FastAPI) -> None:

@@ -50,6 +50,7 @@ async def test_the_numbers_equal_the_metrics(
     assert page.figures["Requests"] == sum(counted.values())
     saved = sum(n for name, n in found.items() if name.startswith("cache_saved_"))
     assert page.figures["Time saved"] == pytest.approx(saved)
+    assert found["http_requests_total GET /admin/cache 200"] == 1
     for name, number in {
         "Evicted": found["cache_evictions_total"],
         "Runs under way": found["cache_flights"],
