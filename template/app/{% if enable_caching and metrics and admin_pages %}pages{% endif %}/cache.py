@@ -51,8 +51,12 @@ async def explain(request: Request, admin: PageAdmin, fields: SessionForm) -> Re
     """Say whether a GET would be a hit, and why."""
     asked = fields.get("url", "").strip(), fields.get("user", "").strip()
     about: dict[str, Any] = {"asked": asked}
+    url, user = asked[0], asked[1] or str(admin.user_id)
     try:
-        about["explained"] = await explained(asked[0], asked[1] or str(admin.user_id))
+        served = getattr(request.app.state, "response_cache", None)
+        if served is None:
+            raise BadRequest("The cache is off.")
+        about["explained"] = await explained(served.cache, url, user)
     except AppError as error:
         about["not_explained"] = error.detail
     return await _page(request, admin, **about)

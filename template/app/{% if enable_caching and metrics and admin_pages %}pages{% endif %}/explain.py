@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any
 
+from app.cache.engine.cache import Cache
+from app.cache.stored import looked_up
 from app.errors import BadRequest, Unavailable
 
 PATIENCE = 60  # seconds; it starts the service once more
@@ -18,8 +20,11 @@ COMMAND = (sys.executable, "-c", "from app.commands import main; main()")
 _one_at_a_time = asyncio.Lock()  # it takes a processor for a second or two
 
 
-async def explained(url: str, who: str) -> dict[str, Any]:
+async def explained(cache: Cache, url: str, who: str) -> dict[str, Any]:
     """Return what there is to say of a GET of `url` by a user, by id or e-mail address.
+
+    Where that process cannot know what is stored, because it is in the memory of this
+    one, it says where to look.
 
     Raises `BadRequest` or `Unavailable` with why nothing can be said.
     """
@@ -50,4 +55,7 @@ async def explained(url: str, who: str) -> dict[str, Any]:
         last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise BadRequest(last.removeprefix("Error: "))
     shown: dict[str, Any] = json.loads(output)
+    if "place" in shown:
+        place, inherited = shown.pop("place"), shown.pop("inherited")
+        shown |= await looked_up(cache, shown["key"], place, inherited)
     return shown

@@ -95,12 +95,14 @@ async def test_explains_an_address(
     browser: Browser, client: httpx.AsyncClient, make_user: MakeUser
 ) -> None:
     admin, user = await make_user(Role.admin), await make_user()
+    await browser.logged_in(admin)  # a new session makes older answers invalid
     await client.get("/users/me", headers=admin.headers)
-    await browser.logged_in(admin)
     csrf = (await browser.cache()).csrf
     for url, who, words in [
         ("/users/me", "", f"user:{admin.id}:me"),
+        ("/users/me", "", "<dd>hit</dd>"),
         ("/users/me", user.email, f"user:{user.id}:me"),
+        ("/users/me", user.email, "miss: nothing is stored"),
         ("/livez", "", "gets to no cached route"),
         ("/users/me", "nobody@example.com", "There is no user nobody@example.com"),
         ("users/me", "", "begins with a slash"),

@@ -153,6 +153,8 @@ def explain(
         print_json(shown)
         return
     namespaces = shown.pop("namespaces", {})
+    for name in ("place", "inherited"):  # for programs
+        shown.pop(name, None)
     print_record(shown.items())
     if namespaces:
         print_table(
