@@ -36,7 +36,7 @@ ABOUT = {
 
 NEED_METRICS = (
     *("served.py", "test_metrics.py", "test_metrics_folder.py"),
-    *("known.py", "test_known.py", "test_killed_worker.py"),
+    *("known.py", "test_known.py", "test_killed_worker.py", "test_pages.py"),
 )
 
 HELP = """

@@ -24,6 +24,7 @@ SAME_IN_EACH_VARIANT = [
     "redis/test_known.py",
     "redis/test_lost_data.py",
     "redis/test_nodes.py",
+    "redis/test_pages.py",
     "redis/test_redis.py",
     "redis/test_refusing_redis.py",
     "redis/test_spans.py",

@@ -29,6 +29,7 @@ from app.middleware import (
     StartupLine,
 )
 from app.openapi import describe_problems, operation_id
+from app.pages import install_pages, pages_lifespan
 from app.resources import api_router
 
 # Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.serves_docs:
         serve_docs(app)
     app.include_router(api_router)
+    install_pages(app)
     return app
 
 
@@ -99,6 +101,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             last_use_recorder(app),
             limits_lifespan(app),
             metrics_lifespan(app),
+            pages_lifespan(app),
         ):
             yield
     finally:

@@ -104,7 +104,7 @@ async def opened_caches(
     except ConfigurationError as error:
         raise StartupError(str(error)) from None
     cache = Cache(store, settings)
-    cache.on_invalidation = lambda _: count_outside(by)
+    cache.on_invalidation.append(lambda *_: count_outside(by))
     try:
         yield [cache]
     finally:

@@ -6,6 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext
+from starlette.routing import Mount
 
 from app.config import Settings
 from app.errors import StartupError, TooManyRequests
@@ -63,7 +65,7 @@ def warn_of_workers(workers: int, settings: Settings) -> None:
 def _check_order(app: FastAPI) -> None:
     """Raise StartupError where a limit for each user comes before who the user is."""
     for path, route in walk(app.routes):
-        for call in _calls(route.dependant):
+        for call in _calls_of(route):
             if isinstance(call, AuthManager):
                 break
             if isinstance(call, RateLimit) and call.by == "principal":
@@ -76,7 +78,7 @@ def _check_order(app: FastAPI) -> None:
 def _declare(app: FastAPI, document: dict[str, Any]) -> None:
     answer = {str(k): v for k, v in problems(TooManyRequests).items()}
     for path, route in walk(app.routes):
-        calls = _calls(route.dependant)
+        calls = _calls_of(route)
         if any(isinstance(call, RateLimit | RouteLimit) for call in calls):
             for method in route.methods or ():
                 operation = document["paths"].get(path, {}).get(method.lower())
@@ -84,8 +86,13 @@ def _declare(app: FastAPI, document: dict[str, Any]) -> None:
                     operation["responses"].update(answer)
 
 
-def _calls(dependant: Dependant | None) -> Iterator[object]:
-    """Yield a route's dependencies in the order in which they run."""
-    for child in dependant.dependencies if dependant is not None else ():
+def _calls_of(route: RouteContext) -> Iterator[object]:
+    """Yield a route's dependencies in the order in which they run; a mount has none."""
+    if not isinstance(route.original_route, Mount):
+        yield from _calls(route.dependant)
+
+
+def _calls(dependant: Dependant) -> Iterator[object]:
+    for child in dependant.dependencies:
         yield from _calls(child)
         yield child.call

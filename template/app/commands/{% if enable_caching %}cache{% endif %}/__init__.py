@@ -110,15 +110,19 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
 
     A cache in memory is always dropped whole.
     """
-    from app.commands.cache.clear import dropped, warning
-    from app.commands.cache.shared import cache_settings
+    from app.cache.clear import dropped, warning
+    from app.commands.cache.caller import quiet_app
+    from app.commands.cache.shared import cache_settings, store_of
 
     settings = cache_settings()
+    store_of(settings)  # says what is wrong with its settings
     if not namespace:
         confirm("Drop everything that is cached?", yes=yes)
-    elif text := warning(settings, namespace):
-        hint(text)
-    say(asyncio.run(dropped(settings, namespace)))
+    else:
+        quiet_app(settings)  # so that all that is cached is known
+        if text := warning(namespace):
+            hint(text)
+    say(asyncio.run(dropped(settings, namespace, "api-admin cache clear")))
 
 
 @app.command()
@@ -149,6 +153,8 @@ def explain(
         print_json(shown)
         return
     namespaces = shown.pop("namespaces", {})
+    for name in ("place", "inherited"):  # for programs
+        shown.pop(name, None)
     print_record(shown.items())
     if namespaces:
         print_table(

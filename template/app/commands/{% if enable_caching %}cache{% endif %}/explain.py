@@ -4,7 +4,6 @@ The request goes through the service itself, as far as the handler, which is not
 """
 
 import inspect
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -12,12 +11,9 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
-from app.cache.engine.entry import Entry, namespaces_of, version_place
+from app.cache.engine.cache import Cache, Lookup
 from app.cache.engine.exchange import SCOPE_KEY, Exchange
-from app.cache.engine.http import age_of
-from app.cache.engine.rules import all_tables, rules
-from app.cache.engine.store import CLOSED
+from app.cache.stored import looked_up
 from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
 from app.commands.refusals import Refused
 from app.config import Settings
@@ -35,8 +31,8 @@ async def explained(
 ) -> dict[str, Any]:
     """Send a GET through the service as `who`, and return what there is to say of it.
 
-    With `looks`, also of what is stored. Raises Refused when the request does not get
-    to the handler of a cached route.
+    With `looks`, also of what is stored; else where that would be. Raises Refused when
+    the request does not get to the handler of a cached route.
     """
     app = quiet_app(settings)
     with _handlers_left_out(app) as reached:
@@ -69,87 +65,15 @@ async def explained(
                 }
             key, place = asked[-1]  # the handler's is the last that is looked up
             shown["key"] = key
-            if looks:
-                inherited = exchange.reading.versions
-                hit = answer.status != _NOT_RUN
-                shown |= await _looked_up(cache, key, place, [*inherited], hit=hit)
-            return shown
-
-
-async def _looked_up(
-    cache: Cache, key: str, place: str, inherited: list[str], *, hit: bool
-) -> dict[str, Any]:
-    """Return what is stored in a place, and what speaks against it."""
-    if cache.store.fallback:
-        raise Refused("The cache does not work now; see: api-admin cache status")
-    reading, read = Reading(), TablesRead()
-    read.learn(())  # what its handler reads is of no use here
-    lookup = await cache.lookup(
-        key, place, reading, read, cache.settings.cache_default_ttl
-    )
-    (data,) = await reading.fetch(cache, [place])
-    entry = cache.read(data, place)
-    then = {} if entry is None else entry.versions
-    names = list(dict.fromkeys([*namespaces_of(key), *then, *inherited]))
-    places = [version_place(cache.prefix, name) for name in names]
-    now = await reading.fetch(cache, places)
-    states = {
-        name: _state(then.get(name), version)
-        for name, version in zip(names, now, strict=True)
-    }
-    shown: dict[str, Any] = {
-        "verdict": "hit" if hit else f"miss: {_why_not(lookup, data, entry, states)}",
-        "age": None,
-        "expires in": None,
-        "namespaces": {
-            name: {
-                "version": (version or b"").decode(),
-                "state": states[name],
-                "rules": [*_rules_for(name)],
-            }
-            for name, version in zip(names, now, strict=True)
-        },
-    }
-    if entry is not None:
-        left = max(0, int(entry.expires_at - time.time()))
-        shown |= {"age": f"{age_of(entry)} s", "expires in": f"{left} s"}
-    return shown
-
-
-def _why_not(
-    lookup: Lookup, data: bytes | None, entry: Entry | None, states: dict[str, str]
-) -> str:
-    if "closed" in states.values():
-        return "what it is about is being changed"
-    if data is None:
-        return "nothing is stored"
-    if entry is None:
-        return "what is stored has expired, or cannot be read"
-    if lookup.entry is None:
-        changed = [name for name, state in states.items() if state == "renewed"]
-        return f"{changed[0] or 'everything'} was invalidated after it was stored"
-    return "what is stored does not answer this request"
-
-
-def _rules_for(namespace: str) -> Iterator[str]:
-    """Yield what invalidates a namespace: a table, or rules that `touches` was told."""
-    if namespace in all_tables():
-        yield f"any row of {namespace.partition('=')[2]}"
-    given = namespace.split(":")
-    for model, of_model in rules.items():
-        for rule in of_model:
-            parts = rule.template.split(":")
-            same = (p == g or "{" in p for p, g in zip(parts, given, strict=False))
-            if len(parts) == len(given) and all(same):
-                yield f"{model.__name__}: {rule.template}"
-
-
-def _state(then: str | None, now: bytes | None) -> str:
-    if now is not None and now.startswith(CLOSED):
-        return "closed"
-    if then is None:
-        return "set" if now else "not set"
-    return "unchanged" if now == then.encode() else "renewed"
+            inherited = [*exchange.reading.versions]
+            if not looks:
+                return {**shown, "place": place, "inherited": inherited}
+            if cache.store.fallback:
+                raise Refused(
+                    "The cache does not work now; see: api-admin cache status"
+                )
+            hit = answer.status != _NOT_RUN
+            return shown | await looked_up(cache, key, place, inherited, hit=hit)
 
 
 def _lookups(cache: Cache) -> list[tuple[str, str]]:

@@ -215,7 +215,8 @@ class Cache:
         self.loop = asyncio.get_running_loop()
         self.flights: Flights[tuple[str, Entry]] = Flights()
         self.renewals = 0
-        self.on_invalidation: Callable[[str], object] = _unheard
+        # Each is called with the cause and the namespaces.
+        self.on_invalidation: list[Callable[[str, Sequence[str]], object]] = []
 
     def place(self, key: str, variant: str) -> str:
         """Return where the entry of a key is stored, of the variants that it has."""
@@ -341,7 +342,8 @@ class Cache:
         else:
             shown = ", ".join(name or "everything" for name in names)
             log.info("Cache invalidated by %s: %s", cause, shown)
-            self.on_invalidation(cause)
+            for heard in self.on_invalidation:
+                heard(cause, names)
         finally:
             self.renewals += 1
 
@@ -356,9 +358,6 @@ class Cache:
 
 
 _CLOSED = CLOSED.decode()
-
-
-def _unheard(_: str) -> None: ...
 
 
 def _text(version: bytes | None) -> str:

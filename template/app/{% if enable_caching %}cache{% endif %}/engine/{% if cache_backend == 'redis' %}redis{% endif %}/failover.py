@@ -85,6 +85,13 @@ class Failover:
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed_at = -PAUSE
+        self.on_lost: Callable[[str], object] = _unheard  # with the reason
+        self.on_back: Callable[[], object] = _unheard
+
+    @property
+    def outage(self) -> str:
+        """Why Redis is not used now; empty while it is."""
+        return self._breaker.outage.reason if self._breaker.outage else ""
 
     @property
     def fallback(self) -> bool:
@@ -232,6 +239,7 @@ class Failover:
     def _let_go(self) -> None:
         self._redis.line.abandon("it failed for another request")
         self._wake.set()
+        self.on_lost(self.outage)
 
     async def _look(self) -> None:
         while True:
@@ -301,6 +309,7 @@ class Failover:
         self._leases.clear()
         self._memory.clear()
         self._closed_at = time.monotonic()
+        self.on_back()
         return True
 
     async def _deliver(self, kept: Kept) -> None:
@@ -312,6 +321,9 @@ class Failover:
             )
         )
         self._breaker.deliver(kept)
+
+
+def _unheard(*_: str) -> None: ...
 
 
 def _fresh() -> bytes:

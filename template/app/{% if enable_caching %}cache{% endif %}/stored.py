@@ -1,0 +1,95 @@
+"""What is stored for a request, and why it would or would not be a hit."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
+from app.cache.engine.entry import Entry, namespaces_of, version_place
+from app.cache.engine.http import age_of
+from app.cache.engine.rules import all_tables, rules
+from app.cache.engine.store import CLOSED
+
+
+async def looked_up(
+    cache: Cache,
+    key: str,
+    place: str,
+    inherited: Iterable[str],
+    *,
+    hit: bool | None = None,
+) -> dict[str, Any]:
+    """Return what is stored in a place, and what speaks against it.
+
+    `inherited` are namespaces that the entry would have from what was used before it.
+    Without `hit`, an entry that is valid counts as one.
+    """
+    reading, read = Reading(), TablesRead()
+    read.learn(())  # what its handler reads is of no use here
+    lookup = await cache.lookup(
+        key, place, reading, read, cache.settings.cache_default_ttl
+    )
+    (data,) = await reading.fetch(cache, [place])
+    entry = cache.read(data, place)
+    hit = lookup.entry is not None if hit is None else hit
+    then = {} if entry is None else entry.versions
+    names = list(dict.fromkeys([*namespaces_of(key), *then, *inherited]))
+    places = [version_place(cache.prefix, name) for name in names]
+    now = await reading.fetch(cache, places)
+    states = {
+        name: _state(then.get(name), version)
+        for name, version in zip(names, now, strict=True)
+    }
+    shown: dict[str, Any] = {
+        "verdict": "hit" if hit else f"miss: {_why_not(lookup, data, entry, states)}",
+        "age": None,
+        "expires in": None,
+        "namespaces": {
+            name: {
+                "version": (version or b"").decode(),
+                "state": states[name],
+                "rules": [*_rules_for(name)],
+            }
+            for name, version in zip(names, now, strict=True)
+        },
+    }
+    if entry is not None:
+        left = max(0, int(entry.expires_at - time.time()))
+        shown |= {"age": f"{age_of(entry)} s", "expires in": f"{left} s"}
+    return shown
+
+
+def _why_not(
+    lookup: Lookup, data: bytes | None, entry: Entry | None, states: dict[str, str]
+) -> str:
+    if "closed" in states.values():
+        return "what it is about is being changed"
+    if data is None:
+        return "nothing is stored"
+    if entry is None:
+        return "what is stored has expired, or cannot be read"
+    if lookup.entry is None:
+        changed = [name for name, state in states.items() if state == "renewed"]
+        return f"{changed[0] or 'everything'} was invalidated after it was stored"
+    return "what is stored does not answer this request"
+
+
+def _rules_for(namespace: str) -> Iterator[str]:
+    """Yield what invalidates a namespace: a table, or rules that `touches` was told."""
+    if namespace in all_tables():
+        yield f"any row of {namespace.partition('=')[2]}"
+    given = namespace.split(":")
+    for model, of_model in rules.items():
+        for rule in of_model:
+            parts = rule.template.split(":")
+            same = (p == g or "{" in p for p, g in zip(parts, given, strict=False))
+            if len(parts) == len(given) and all(same):
+                yield f"{model.__name__}: {rule.template}"
+
+
+def _state(then: str | None, now: bytes | None) -> str:
+    if now is not None and now.startswith(CLOSED):
+        return "closed"
+    if then is None:
+        return "set" if now else "not set"
+    return "unchanged" if now == then.encode() else "renewed"

@@ -1,0 +1,41 @@
+"""How an application gets its pages."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from app.pages import cache, login
+from app.pages.events import events
+from app.pages.refusals import as_pages
+from app.pages.watch import watch
+
+STATIC = Path(__file__).parent / "static"
+
+
+def install_pages(app: FastAPI) -> None:
+    """Add the pages, and have what goes wrong below them answered by a page, too."""
+    router = APIRouter()
+    router.include_router(login.router)
+    router.include_router(cache.router)
+    router.mount("/static", StaticFiles(directory=STATIC))
+    handlers = as_pages(app.exception_handlers)
+    below = [Middleware(ExceptionMiddleware, handlers=handlers)]
+    app.router.routes.append(Mount("/admin", app=router, middleware=below))
+
+
+@asynccontextmanager
+async def pages_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Write down what happens to the cache, if anything is counted."""
+    served = getattr(app.state, "response_cache", None)
+    if served is None or getattr(app.state, "counted", None) is None:
+        yield
+        return
+    async with events().written():
+        watch(served.cache, events())
+        yield
