@@ -36,7 +36,7 @@ ABOUT = {
 
 NEED_METRICS = (
     *("served.py", "test_metrics.py", "test_metrics_folder.py"),
-    *("known.py", "test_known.py", "test_killed_worker.py", "test_pages.py"),
+    *("known.py", "test_known.py", "test_killed_worker.py"),
 )
 
 HELP = """
@@ -56,6 +56,8 @@ def add_engine_tests(project: Project) -> None:
     others = [name for about in ABOUT.keys() - chosen for name in ABOUT[about]]
     if not project.answers.get("metrics", True):
         others += NEED_METRICS
+    if not all(project.answers.get(name, True) for name in ("metrics", "admin_pages")):
+        others.append("test_pages.py")
     ignored = shutil.ignore_patterns("__pycache__", *others)
     target = project.path / "tests" / "engine"
     shutil.rmtree(target, ignore_errors=True)

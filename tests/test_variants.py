@@ -51,6 +51,7 @@ SAME_ON_ANY_DATABASE = [
     "logs",
     "metrics",
     "middleware",
+    "pages",
     "test_connections.py",
     "test_errors.py",
     "test_main.py",
