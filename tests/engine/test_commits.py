@@ -487,3 +487,4 @@ def test_very_many_namespaces_become_those_that_they_have_in_common() -> None:
     assert work.changes() == {"docs", "shelves"}
     work.touch([f"no{number}" for number in range(500)], "a test")
     assert work.changes() == {""}
+    work.end()

@@ -166,14 +166,39 @@ async def test_a_commit_that_fails_opens_what_it_closed(
     async with database.sessions() as session:
         await rename_by_id(session, user, user)
         dialect: Any = session.sync_session.get_bind().dialect
+
+        def refuse(*_: object) -> None:
+            raise dialect.loaded_dbapi.IntegrityError("a deferred constraint")
+
         with monkeypatch.context() as patch:
-            failing = partial(dialect.do_commit.func, fail)
+            failing = partial(dialect.do_commit.func, refuse)
             patch.setattr(dialect, "do_commit", failing)
-            with pytest.raises(Failed):
+            with pytest.raises(IntegrityError):
                 await session.commit()
     # It may have been carried out, so it is invalidated.
     assert await entries.dropped() == profile_of(user)
     assert await closed(entries) == set()
+
+
+@shared
+async def test_a_commit_without_an_answer_stays_closed_while_it_may_be_carried_out(
+    database: Database,
+    entries: Entries,
+    user: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with database.sessions() as session:
+        await rename_by_id(session, user, user)
+        dialect: Any = session.sync_session.get_bind().dialect
+        with monkeypatch.context() as patch:
+            failing = partial(dialect.do_commit.func, fail)  # it is cancelled, say
+            patch.setattr(dialect, "do_commit", failing)
+            with pytest.raises(Failed):
+                await session.commit()
+        assert profile_of(user) <= await closed(entries)
+    async with asyncio.timeout(30):
+        while await closed(entries):  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.05)
 
 
 @shared

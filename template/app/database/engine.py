@@ -189,6 +189,9 @@ def _begin_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
+        driver: Any = connection.connection.driver_connection
+        if driver.in_transaction:  # a COMMIT has failed, which leaves it open
+            connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
@@ -84,6 +84,7 @@ class Reading:
         self.complete = True
         self.transactions = 0
         self.open = 0
+        self.under_way: set[Any] = set()  # those, in whichever task they began
         self.ahead: dict[str, bytes | None] = {}  # what was read when it began
         self.renewals = 0  # that its cache had done when that was read
         self.used: dict[str, None] = {}  # the places that it asked for, in order
@@ -164,6 +165,8 @@ class Reading:
 
 
 reading_now: ContextVar[Reading | None] = ContextVar("cache_reading", default=None)
+# The transactions of this task that began where nothing is read for the cache.
+outside: ContextVar[tuple[Any, ...]] = ContextVar("cache_outside", default=())
 
 
 class Lookup(NamedTuple):

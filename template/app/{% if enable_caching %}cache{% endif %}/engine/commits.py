@@ -9,18 +9,20 @@ The same events tell the run of a cached function which tables it reads.
 """
 
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, MetaData, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
-from app.cache.engine.cache import Reading, reading_now
+from app.cache.engine.cache import Reading, outside, reading_now
 from app.cache.engine.catalog import Catalog
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
@@ -47,6 +49,10 @@ class Work:
         self.ended = False
         if self.reading is not None:
             self.reading.begin()
+            self.reading.root.under_way.add(self)
+        else:
+            outside.set((*(each for each in outside.get() if not each.ended), self))
+            _outside.add(self)
 
     def touch(self, namespaces: Iterable[str], cause: str) -> None:
         """Have these namespaces invalidated by the commit."""
@@ -76,22 +82,42 @@ class Work:
         self.touched = [("", {})]
         if not self.ended and self.reading is not None:
             self.reading.end()
+            self.reading.root.under_way.discard(self)
         self.ended = True
 
 
-# The transactions that this task has begun.
-_begun: ContextVar[tuple[Work, ...]] = ContextVar("cache_transactions", default=())
+_outside: WeakSet[Work] = WeakSet()
+_of_session: WeakKeyDictionary[Session, list[Work]] = WeakKeyDictionary()
 
 
 def touch_at_commit(namespaces: Iterable[str], cause: str) -> None:
     """Have the transactions that are open here invalidate these, too, at their end."""
-    for work in begun():
-        work.touch(namespaces, cause)
+    # Of those outside of requests, nobody knows which task began them for whom.
+    works = begun() if reading_now.get() else begun().union(_outside)
+    for work in works:
+        if not work.ended:
+            work.touch(namespaces, cause)
 
 
-def begun() -> list[Work]:
-    """Return the transactions that this task has begun and not ended."""
-    return [work for work in _begun.get() if not work.ended]
+def begun(*sessions: Session | AsyncSession) -> set[Work]:
+    """Return the transactions that are under way here, and those of the sessions."""
+    reading = reading_now.get()
+    found: list[Work] = [*outside.get(), *(reading.root.under_way if reading else ())]
+    for session in sessions:
+        of = session.sync_session if isinstance(session, AsyncSession) else session
+        found += _of_session.get(of, ())
+    return {work for work in found if not work.ended}
+
+
+def _note_session(
+    session: Session, _: SessionTransaction, connection: Connection
+) -> None:
+    if (work := _work_of(connection)) is not None and not work.ended:
+        works = _of_session.setdefault(session, [])
+        works[:] = [*(each for each in works if not each.ended), work]
+
+
+event.listen(Session, "after_begin", _note_session)
 
 
 def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
@@ -104,6 +130,7 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     watcher = _Watcher(dialect, tables_of(metadata), opened)
     event.listen(sync, "connect", watcher.connect)
     event.listen(sync, "begin", watcher.begin)
+    event.listen(sync, "begin_twophase", watcher.begin_twophase)
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
     event.listen(sync, "after_execute", watcher.executed)
@@ -111,6 +138,8 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     around: dict[str, Callable[..., None]] = {
         "do_commit": watcher.committing,
         "do_rollback": watcher.rolling_back,
+        "do_commit_twophase": watcher.committing,
+        "do_rollback_twophase": watcher.rolling_back,
         "do_savepoint": _savepoint,
         "do_rollback_to_savepoint": _to_savepoint,
         "do_release_savepoint": _release,
@@ -131,6 +160,7 @@ class _Watcher:
     """Watches one engine."""
 
     def __init__(self, dialect: Dialect, tables: Tables, opened: OpenCaches) -> None:
+        self._dialect = dialect
         self._catalog = Catalog(dialect, tables)
         self._tables = tables
         self._opened = opened
@@ -141,8 +171,13 @@ class _Watcher:
 
     def begin(self, connection: Connection) -> None:
         """Note a transaction. What is looked up later may be newer than its reads."""
-        work = connection.info[_WORK] = Work()
-        _begun.set((*begun(), work))
+        if (before := _work_of(connection)) is not None:
+            before.end()  # nobody has told of its end
+        connection.info[_WORK] = Work()
+
+    def begin_twophase(self, connection: Connection, _: object) -> None:
+        """Note one that is prepared before its commit."""
+        self.begin(connection)
 
     def before(
         self,
@@ -168,7 +203,8 @@ class _Watcher:
         elif does.writes and (context is None or work.seen is not context):
             work.seen = context  # an INSERT comes again for each batch of its rows
             self._note_writes(does, context, work)
-        if does.ends or _commits_by_itself(connection):
+        by_itself = _commits_by_itself(connection)
+        if does.ends or (by_itself and not _in_transaction(connection)):
             self._close(connection.info, work)
 
     def after(self, connection: Connection, *_: object) -> None:
@@ -176,7 +212,7 @@ class _Watcher:
         work = _work_of(connection)
         if work is None:
             return
-        if work.changes() and not _is_in_transaction(connection):
+        if work.changes() and _in_transaction(connection) is False:
             self._close(connection.info, work)
         self._open(connection.connection, work)
 
@@ -196,33 +232,37 @@ class _Watcher:
             self._settle(work)
 
     def committing(
-        self, original: Callable[[Any], None], connection: PoolProxiedConnection
+        self, original: Callable[..., None], connection: Any, *about: Any
     ) -> None:
         """COMMIT, and close what it changes before that, and open it anew after it."""
         work = _work_of(connection)
         if work is None:
-            original(connection)
+            original(connection, *about)
             return
         try:
             self._close(connection.info, work)
-            original(connection)
-        finally:  # one without an answer may have been carried out
+            original(connection, *about)
+        except BaseException as error:
+            if not self._is_answer(error):
+                self._leave_closed(connection)
+            raise
+        finally:
             try:
-                self._open(connection, work)
+                self._open(_pooled(connection), work)
             finally:
                 work.end()
 
     def rolling_back(
-        self, original: Callable[[Any], None], connection: PoolProxiedConnection
+        self, original: Callable[..., None], connection: Any, *about: Any
     ) -> None:
         """ROLLBACK, and forget what was changed."""
         try:
-            original(connection)
+            original(connection, *about)
         finally:
             if (work := _work_of(connection)) is not None:
                 work.end()
                 # What a statement closed that failed by itself.
-                self._open(connection, work)
+                self._open(_pooled(connection), work)
 
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
@@ -242,6 +282,19 @@ class _Watcher:
                 self._catalog.ask(connection)
         finally:
             fence.end()
+
+    def _is_answer(self, error: BaseException) -> bool:
+        """Tell whether the database itself said that it has not committed."""
+        if not isinstance(error, self._dialect.loaded_dbapi.Error | DBAPIError):
+            return False
+        known: Any = getattr(error, "orig", None) or error
+        return not self._dialect.is_disconnect(known, None, None)
+
+    def _leave_closed(self, connection: Connection | PoolProxiedConnection) -> None:
+        """Open only after a while: the COMMIT may yet be carried out."""
+        fence: Fence | None = connection.info.pop(_FENCE, None)
+        if fence is not None:
+            fence.end_later()
 
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
@@ -289,12 +342,20 @@ def _commits_by_itself(connection: Connection) -> bool:
     return options.get("isolation_level") == "AUTOCOMMIT"
 
 
-def _is_in_transaction(connection: Connection) -> bool:
-    """Tell whether what was executed waits for a COMMIT; True where nobody knows."""
+def _in_transaction(connection: Connection) -> bool | None:
+    """Tell whether what is executed waits for a COMMIT; None where nobody knows."""
     driver: Any = connection.connection.driver_connection
     if hasattr(driver, "is_in_transaction"):  # asyncpg
         return bool(driver.is_in_transaction())
-    return bool(getattr(driver, "in_transaction", True))  # SQLite
+    found: bool | None = getattr(driver, "in_transaction", None)  # SQLite
+    return found
+
+
+def _pooled(connection: Connection | PoolProxiedConnection) -> PoolProxiedConnection:
+    # The two-phase calls are given SQLAlchemy's own connection.
+    if isinstance(connection, Connection):
+        return connection.connection
+    return connection
 
 
 def _savepoint(original: Any, connection: Connection, name: str) -> None:

@@ -1,5 +1,6 @@
 """What the cache knows of one request, from its lookup to its stored response."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
@@ -182,12 +183,14 @@ def exchange_of(request: Request | None) -> Exchange | None:
 # Of the task that started an application, and of those that it began.
 here: ContextVar[Cache | None] = ContextVar("cache_here", default=None)
 running: list[Cache] = []
+if hasattr(os, "register_at_fork"):  # a fork has none of the tasks that they need
+    os.register_at_fork(after_in_child=running.clear)
 
 
 def cache_of_task() -> Cache | None:
     """Return the one cache that is meant here, None where there is no telling."""
     exchange, own = current.get(), here.get()
-    if exchange is not None:
+    if exchange is not None and exchange.cache in running:
         return exchange.cache
     if own in running:
         return own

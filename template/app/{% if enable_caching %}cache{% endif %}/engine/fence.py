@@ -6,6 +6,7 @@ stored before it stays invalid. A session's commit calls this, from a greenlet.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -15,8 +16,14 @@ from sqlalchemy.util import await_only
 
 from app.cache.engine.cache import Cache
 
+log = logging.getLogger("app.cache")
+
 # Gives the caches that have to hear of a commit; none where caching is off.
 OpenCaches = Callable[[], AbstractAsyncContextManager[list[Cache]]]
+
+
+_ending: set[asyncio.Task[None]] = set()
+_PATIENCE = 1.0  # seconds for another event loop
 
 
 class Fence:
@@ -38,6 +45,27 @@ class Fence:
         """Drop what was closed, whether or not it was committed, and open it."""
         _run(self._end())
 
+    def end_later(self) -> None:
+        """Drop what was closed, and again when nothing can come of the commit any more.
+
+        A store that other processes share has it closed until then.
+        """
+        _run(self._drop())
+        task = asyncio.get_running_loop().create_task(self._end_after_a_while())
+        _ending.add(task)
+        task.add_done_callback(_ending.discard)
+
+    async def _drop(self) -> None:
+        async with self._lock:
+            for cache in await self._reach():
+                work = cache.invalidate(self._touched, "an unanswered COMMIT")
+                await on_its_loop(cache, work)
+
+    async def _end_after_a_while(self) -> None:
+        for cache in await self._reach():
+            await asyncio.sleep(cache.settings.cache_fence_ttl)
+        await self._end()
+
     async def _close(self) -> None:
         async with self._lock:
             for cache in await self._reach():
@@ -57,11 +85,23 @@ class Fence:
 
 
 async def on_its_loop(cache: Cache, work: Coroutine[Any, Any, None]) -> None:
-    """Do a cache's work where the cache runs, and wait for it here."""
+    """Do a cache's work where the cache runs, and wait for it here.
+
+    A loop that stands still may wait for us: its work comes next there, before any
+    request is read.
+    """
     if cache.loop is asyncio.get_running_loop():
         await work
+        return
+    done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, cache.loop))
+    _, late = await asyncio.wait([done], timeout=_PATIENCE)
+    if late:
+        log.warning(
+            "The service's event loop stands still; it hears of a change when it goes "
+            "on. Do not block it: use `await asyncio.to_thread(...)`."
+        )
     else:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, cache.loop))
+        done.result()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -20,6 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.cache.engine.cache import outside
 from app.cache.engine.entry import RETURNED, Entry, Pairs
 from app.cache.engine.exchange import (
     SCOPE_KEY,
@@ -216,7 +217,8 @@ class CachedRoute:
             self.policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
             shared=not exchange.reading.open,
-            storable=None,
+            # What a middleware has begun may read what was there before the versions.
+            storable=None if all(each.ended for each in outside.get()) else False,
         )
         found = await admit(cache, wanted)
         exchange.found(found, fresh=wanted.fresh)

@@ -168,7 +168,8 @@ async def _begin(
 
     directives = directives_of(serving.exchange.headers) if serving else Directives()
 
-    transactions = begun()
+    sessions = [v for v in given.values() if isinstance(v, AsyncSession | Session)]
+    transactions = begun(*sessions)
     own = set[str]().union(*(work.changes() for work in transactions))
 
     def accepts(entry: Entry) -> bool:
@@ -194,7 +195,7 @@ async def _begin(
             policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
             storable=not (
-                reading.root.open or transactions or any(map(_has_read, given.values()))
+                reading.root.open or transactions or any(map(_has_read, sessions))
             ),
             in_thread=in_thread,
         ),
@@ -288,11 +289,9 @@ def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
     return getattr(endpoint, "__cache_policy__", None) is policy
 
 
-def _has_read(value: object) -> bool:
-    """Tell whether it is a session that may answer with what it has read before."""
-    if not isinstance(value, AsyncSession | Session):
-        return False
-    return value.in_transaction() or bool(value.identity_map)
+def _has_read(session: AsyncSession | Session) -> bool:
+    """Tell whether it may answer with what it has read before."""
+    return session.in_transaction() or bool(session.identity_map)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,148 @@
+"""Transactions that were begun where nobody looks: above the cache, in another task."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.cache import cached, invalidate_namespace, shared_key_builder
+from app.config import Settings
+from app.database import Database, SessionDep
+from app.main import create_app
+from app.models import User
+from tests.asgi import lifespan
+from tests.people import Person
+
+router = APIRouter(prefix="/begun")
+of_request: ContextVar[AsyncSession] = ContextVar("of_request")
+
+
+@cached(namespace="begun")
+async def names(session: AsyncSession) -> list[str]:
+    return [*await session.scalars(select(User.first_name).order_by(User.id))]
+
+
+@router.get("/names")
+async def get_names(session: SessionDep) -> list[str]:
+    return await names(session)
+
+
+@router.get("/by-middleware")
+@cached(namespace="begun", key_builder=shared_key_builder)
+async def get_by_middleware() -> list[str]:
+    session = of_request.get()
+    return [*await session.scalars(select(User.first_name).order_by(User.id))]
+
+
+@router.post("/rename/{user_id}")
+async def rename(user_id: int, session: SessionDep) -> list[str]:
+    # Before Python 3.12, what it waits for is a task of its own.
+    user = await asyncio.wait_for(session.get_one(User, user_id), 5)
+    user.first_name = "Renamed"
+    await session.flush()
+    return await names(session)
+
+
+@router.get("/blocking/{user_id}")
+async def get_blocking(user_id: int) -> str:
+    with ThreadPoolExecutor(1) as executor:  # it keeps the event loop waiting
+        executor.submit(lambda: asyncio.run(renamed(user_id, "Blocked"))).result()
+    return "done"
+
+
+async def renamed(user_id: int, name: str) -> None:
+    database = Database(create_app().state.settings)
+    async with database.session() as session:
+        change = update(User).where(User.id == user_id).values(first_name=name)
+        await session.execute(change)
+    await database.dispose()
+
+
+@pytest.fixture
+def routers() -> Sequence[APIRouter]:
+    return (router,)
+
+
+class SessionOfRequest:
+    """A middleware that opens the session of a request, and reads by it."""
+
+    def __init__(self, app: ASGIApp, database: Database) -> None:
+        self.app = app
+        self.database = database
+        self.slow: asyncio.Event | None = None
+        self.began = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.database.session(writes=False) as session:
+            await session.scalar(select(User.id).limit(1))
+            of_request.set(session)
+            self.began.set()
+            if self.slow is not None:
+                await self.slow.wait()
+            await self.app(scope, receive, send)
+
+
+@pytest.fixture
+async def behind(settings: Settings) -> AsyncIterator[SessionOfRequest]:
+    app = create_app(settings)
+    app.include_router(router)
+    async with lifespan(app):
+        yield SessionOfRequest(app, app.state.database)
+
+
+async def test_what_a_middlewares_session_reads_is_not_stored_as_if_it_were_new(
+    behind: SessionOfRequest, database: Database, user: Person
+) -> None:
+    transport = httpx.ASGITransport(behind)
+    async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+        behind.slow = asyncio.Event()
+        late = asyncio.create_task(client.get("/begun/by-middleware"))
+        await behind.began.wait()
+        async with database.session() as session:
+            change = update(User).where(User.id == user.id)
+            await session.execute(change.values(first_name="New"))
+        behind.slow.set()
+        await late
+        assert "New" in (await client.get("/begun/by-middleware")).json()
+
+
+async def test_a_transaction_that_began_in_another_task_is_seen(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    for _ in range(2):
+        assert "Renamed" not in (await client.get("/begun/names")).json()
+    assert "Renamed" in (await client.post(f"/begun/rename/{user.id}")).json()
+
+
+async def test_invalidate_acts_at_the_commit_of_another_tasks_transaction(
+    app: FastAPI, user: Person
+) -> None:
+    shelf = {"books": 1}
+
+    @cached(namespace="begun:books")
+    async def books() -> int:
+        return shelf["books"]
+
+    async with app.state.database.session() as session:
+        await asyncio.gather(session.execute(select(User.id)))
+        await invalidate_namespace("begun:books")
+        assert await books() == 1
+        shelf["books"] = 2
+    assert await books() == 2
+
+
+async def test_a_commit_in_another_loop_does_not_wait_for_one_that_waits_for_it(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    await client.get("/begun/names")
+    async with asyncio.timeout(30):
+        assert (await client.get(f"/begun/blocking/{user.id}")).status_code == 200
+    await asyncio.sleep(0.1)  # the next request comes by the event loop
+    assert "Blocked" in (await client.get("/begun/names")).json()
