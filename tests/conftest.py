@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 from harness import Template, take_snapshot
 
 # Their tests belong to the services that they are added to.
-collect_ignore = ["engine", "oracle", "owner"]
+collect_ignore = ["engine", "oracle", "owner", "service"]
 
 # The modules whose tests share what is costly to make.
 SHARING = (

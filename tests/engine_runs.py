@@ -1,4 +1,8 @@
-"""Runs the tests of the cache's engine, `tests/engine/`, in rendered services."""
+"""Runs what a service does not carry, in rendered services.
+
+`tests/engine/` has the tests of the cache's engine, `tests/service/` those of the other
+parts that an owner does not edit: the command line, settings, servers, databases.
+"""
 
 import argparse
 import hashlib
@@ -12,13 +16,14 @@ import copier
 
 from harness import ROOT, Answers, Project, clean_environment, take_snapshot
 
-ENGINE = ROOT / "tests" / "engine"
+FOLDERS = ("engine", "service")  # of tests/
 KEPT = ROOT / ".cache" / "engine"  # the services that the command renders
 
 # What the tests import and a service has no use for.
 TOOLS = (
     *("hypothesis>=6.160", "pytest-xdist>=3.8"),
     *("gunicorn>=23", "uvicorn-worker>=0.4"),
+    *("opentelemetry-sdk>=1.45", "schemathesis>=4.32"),
     "opentelemetry-instrumentation-sqlalchemy>=0.66b2",  # which has betas only
 )
 
@@ -26,18 +31,21 @@ COMMAND = ("pytest", "-q")
 # A file's tests may share a server, so they stay in one process, which has its own.
 IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
 
-# The names in tests/engine that are only about one answer.
+# The names in these folders that are only about one answer, or one part.
 ABOUT = {
     "memory": ("memory",),
     "redis": ("redis", "*redis.py"),
     "postgresql": ("postgresql",),
     "sqlite": ("sqlite",),
+    "cache": ("engine", "cache", "test_cached.py"),
+    "no cache": ("test_measure.py",),
+    "rate_limit": ("limits",),
+    "metrics": (
+        *("served.py", "test_metrics.py", "test_metrics_folder.py"),
+        *("known.py", "test_known.py", "test_killed_worker.py"),
+    ),
+    "pages": ("test_pages.py",),
 }
-
-NEED_METRICS = (
-    *("served.py", "test_metrics.py", "test_metrics_folder.py"),
-    *("known.py", "test_known.py", "test_killed_worker.py"),
-)
 
 HELP = """
 The services are kept in .cache/engine/, and rendered again when the template has
@@ -50,18 +58,23 @@ examples:
 """
 
 
-def add_engine_tests(project: Project) -> None:
+def add_tests(project: Project) -> None:
     """Copy those that concern the project's variant to where its own tests are."""
-    chosen = {project.answers["cache_backend"], project.answers["database"]}
+    answers = project.answers
+    cached = answers.get("enable_caching", True)
+    chosen = {answers["database"], "cache" if cached else "no cache"}
+    if cached:
+        chosen.add(answers["cache_backend"])
+    chosen.update(part for part in ("rate_limit", "metrics") if answers.get(part, True))
+    if cached and all(answers.get(part, True) for part in ("metrics", "admin_pages")):
+        chosen.add("pages")
     others = [name for about in ABOUT.keys() - chosen for name in ABOUT[about]]
-    if not project.answers.get("metrics", True):
-        others += NEED_METRICS
-    if not all(project.answers.get(name, True) for name in ("metrics", "admin_pages")):
-        others.append("test_pages.py")
-    ignored = shutil.ignore_patterns("__pycache__", *others)
-    target = project.path / "tests" / "engine"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ENGINE, target, ignore=ignored)
+    for folder in FOLDERS:
+        target = project.path / "tests" / folder
+        shutil.rmtree(target, ignore_errors=True)
+        if folder not in others:
+            ignored = shutil.ignore_patterns("__pycache__", *others)
+            shutil.copytree(ROOT / "tests" / folder, target, ignore=ignored)
 
 
 def install(project: Project) -> None:
@@ -80,7 +93,7 @@ def kept_service(answers: Answers) -> Project:
         _render(project)
         install(project)
         rendered.write_text(_digest())
-    add_engine_tests(project)
+    add_tests(project)
     return project
 
 
@@ -136,7 +149,7 @@ def main(arguments: list[str]) -> int:
         {"cache_backend": options.cache, "database": options.database}
     )
     named = any(argument.startswith("tests/") for argument in others)
-    where = () if named else ("tests/engine",)
+    where = () if named else [f"tests/{folder}" for folder in FOLDERS]
     command = [project.path / ".venv/bin/pytest", *COMMAND[1:], *where, *others]
     environment = clean_environment()
     return subprocess.run(

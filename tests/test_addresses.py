@@ -8,7 +8,7 @@ import pytest
 from harness import ROOT
 
 PAGE = (ROOT / "docs/deploying.md").read_text()
-TESTS = (ROOT / "template/tests/config/test_address.py").read_text()
+TESTS = (ROOT / "tests/service/config/test_address.py").read_text()
 
 
 @pytest.mark.fast

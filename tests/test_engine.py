@@ -1,97 +1,139 @@
-"""The tests of the cache's engine, in each service that has a cache."""
+"""The tests that a service does not carry: in each variant those that concern it."""
 
 from pathlib import Path
 
 import pytest
 
-from engine_runs import COMMAND, IN_PARALLEL, add_engine_tests, install
+from engine_runs import COMMAND, FOLDERS, IN_PARALLEL, add_tests, install
 from harness import VARIANTS, Project, Template, as_answers, row_id
 
 # The largest goes first, so that no process ends up alone with it.
-CACHED = sorted(
-    (row for row in VARIANTS if row["cache"] != "none"),
-    key=lambda row: (row["database"] == "postgresql", row["cache"] == "memory"),
+COSTLY = ["redis", "memory", "none"]
+BY_COST = sorted(
+    VARIANTS,
+    key=lambda row: (row["database"] == "postgresql", COSTLY.index(row["cache"])),
 )
 
 # What neither asks the database for more than whether it is there, nor how it is that
 # the variant has a memory cache: a service with Redis has both stores.
 SAME_IN_EACH_VARIANT = [
-    "redis/test_cluster.py",
-    "redis/test_disturbed.py",
-    "redis/test_failover.py",
-    "redis/test_fence_in_redis.py",
-    "redis/test_killed_worker.py",
-    "redis/test_known.py",
-    "redis/test_lost_data.py",
-    "redis/test_nodes.py",
-    "redis/test_pages.py",
-    "redis/test_redis.py",
-    "redis/test_refusing_redis.py",
-    "redis/test_spans.py",
-    "redis/test_types.py",
-    "test_as_without.py",
-    "test_bounded.py",
-    "test_counts.py",
-    "test_equal.py",
-    "test_face.py",
-    "test_fence.py",
-    "test_head.py",
-    "test_http.py",
-    "test_identical.py",
-    "test_lifetime.py",
-    "test_metrics.py",
-    "test_metrics_folder.py",
-    "test_names.py",
-    "test_namespaces.py",
-    "test_nothing_skipped.py",
-    "test_places.py",
-    "test_private.py",
-    "test_providers.py",
-    "test_safe.py",
-    "test_seam.py",
-    "test_shared.py",
-    "test_single_flight.py",
-    "test_specified.py",
-    "test_sql.py",
-    "test_told_apart.py",
-    "test_values.py",
-    "test_waiting.py",
+    "engine/redis/test_cluster.py",
+    "engine/redis/test_disturbed.py",
+    "engine/redis/test_failover.py",
+    "engine/redis/test_fence_in_redis.py",
+    "engine/redis/test_killed_worker.py",
+    "engine/redis/test_known.py",
+    "engine/redis/test_lost_data.py",
+    "engine/redis/test_nodes.py",
+    "engine/redis/test_pages.py",
+    "engine/redis/test_redis.py",
+    "engine/redis/test_refusing_redis.py",
+    "engine/redis/test_spans.py",
+    "engine/redis/test_types.py",
+    "engine/test_as_without.py",
+    "engine/test_bounded.py",
+    "engine/test_counts.py",
+    "engine/test_equal.py",
+    "engine/test_face.py",
+    "engine/test_fence.py",
+    "engine/test_head.py",
+    "engine/test_http.py",
+    "engine/test_identical.py",
+    "engine/test_lifetime.py",
+    "engine/test_metrics.py",
+    "engine/test_metrics_folder.py",
+    "engine/test_names.py",
+    "engine/test_namespaces.py",
+    "engine/test_nothing_skipped.py",
+    "engine/test_places.py",
+    "engine/test_private.py",
+    "engine/test_providers.py",
+    "engine/test_safe.py",
+    "engine/test_seam.py",
+    "engine/test_shared.py",
+    "engine/test_single_flight.py",
+    "engine/test_specified.py",
+    "engine/test_sql.py",
+    "engine/test_told_apart.py",
+    "engine/test_values.py",
+    "engine/test_waiting.py",
+    "service/cache/test_encoded.py",
+    "service/cache/test_watched.py",
+    "service/commands/test_commands.py",
+    "service/commands/test_ending.py",
+    "service/commands/test_env.py",
+    "service/commands/test_routes.py",
+    "service/commands/test_serve.py",
+    "service/commands/test_tasks.py",
+    "service/config",
+    "service/limits/test_flood.py",
+    "service/logs",
+    "service/middleware",
+    "service/test_connections.py",
+    "service/test_docs.py",
+    "service/test_fuzz.py",
+    "service/test_own_access.py",
+    "service/test_start.py",
 ]
-# What is about processes, whatever database they have.
-SAME_ON_ANY_DATABASE = ["memory/test_processes.py", "memory/test_workers.py"]
+# What is about processes, or the cache, whatever database they have.
+SAME_ON_ANY_DATABASE = [
+    "engine/memory/test_processes.py",
+    "engine/memory/test_workers.py",
+    "service/cache",
+    "service/memory",
+    "service/redis",
+]
+# What asks the cache for nothing.
+SAME_WITH_ANY_CACHE = [
+    "service/commands/test_db.py",
+    "service/commands/test_keys.py",
+    "service/commands/test_user.py",
+    "service/database",
+    "service/postgresql",
+    "service/sqlite",
+    "service/test_commit.py",
+]
+WITHOUT_A_CACHE = ["tests/service/commands/test_measure.py"]
 
 
-@pytest.fixture(scope="module", params=CACHED, ids=row_id)
+@pytest.fixture(scope="module", params=BY_COST, ids=row_id)
 def service(request: pytest.FixtureRequest, template: Template) -> Project:
     project = template.copy(**as_answers(request.param))
     install(project)
-    add_engine_tests(project)
+    add_tests(project)
     return project
 
 
-def test_engine_keeps_its_promises(service: Project) -> None:
+def in_ci(service: Project) -> list[str]:
     """All of them with Redis and SQLite; elsewhere those that may differ there."""
-    selection = ["tests/engine"]
-    if service.answers["database"] == "postgresql":
-        selection += map(ignore, SAME_IN_EACH_VARIANT + SAME_ON_ANY_DATABASE)
-    elif service.answers["cache_backend"] == "memory":
-        selection += map(ignore, SAME_IN_EACH_VARIANT)
-    service.run(*COMMAND, *IN_PARALLEL, *selection)
+    answers, same = service.answers, list[str]()
+    if not answers["enable_caching"]:
+        return WITHOUT_A_CACHE
+    if answers["database"] == "postgresql":
+        same += SAME_IN_EACH_VARIANT + SAME_ON_ANY_DATABASE
+    if answers["cache_backend"] == "memory":
+        same += SAME_IN_EACH_VARIANT + SAME_WITH_ANY_CACHE
+    return [*added(service), *(f"--ignore=tests/{name}" for name in same)]
 
 
-def ignore(name: str) -> str:
-    return f"--ignore=tests/engine/{name}"
+def added(service: Project) -> list[str]:
+    folders = [f"tests/{folder}" for folder in FOLDERS]
+    return [folder for folder in folders if (service.path / folder).exists()]
 
 
-def test_types_of_the_engine_s_tests_are_strict(
-    service: Project, mypy_cache: Path
-) -> None:
+@pytest.mark.in_ci("sqlite", "postgresql-memory", "postgresql-redis")
+def test_promises_are_kept(service: Project) -> None:
+    service.run(*COMMAND, *IN_PARALLEL, *in_ci(service))
+
+
+@pytest.mark.in_ci("sqlite", "postgresql-memory", "postgresql-redis")
+def test_types_of_these_tests_are_strict(service: Project, mypy_cache: Path) -> None:
     service.run("mypy", "--cache-dir", mypy_cache)
 
 
 @pytest.mark.nightly
-def test_engine_keeps_its_promises_at_their_full_numbers(service: Project) -> None:
+def test_promises_are_kept_at_their_full_numbers(service: Project) -> None:
     """2,000 interleavings, a million keys, 200 rounds of two workers."""
     service.run(
-        *(*COMMAND, *IN_PARALLEL, "tests/engine"), HYPOTHESIS_PROFILE="thorough"
+        *(*COMMAND, *IN_PARALLEL, *added(service)), HYPOTHESIS_PROFILE="thorough"
     )

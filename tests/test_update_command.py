@@ -24,7 +24,7 @@ from test_after_update import (
     replace,
 )
 
-QUICK = {"PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/resources/test_home.py"}
+QUICK = {"PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/resources/test_health.py"}
 
 SIZE = "MAX_BODY_SIZE = 16_384"
 SCHEME = 'return f"http://{host}:{port}"'
@@ -44,8 +44,8 @@ def source(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     serve = "template/app/commands/serve.py"
     replace(source, serve, SCHEME, SCHEME.replace("http", "HTTP"))
     replace(source, "template/pyproject.toml.jinja", UV_RANGE, "uv_build>=0.13,<0.15")
-    (source.path / "template/tests/test_fuzz.py").unlink()
-    (source.path / "template/tests/middleware/test_cors.py").unlink()
+    (source.path / "template/tests/test_errors.py").unlink()
+    (source.path / "template/tests/test_headers.py").unlink()
     source.commit("v0.2.0")
     source.run("git", "tag", "v0.2.0")
     return source
@@ -62,7 +62,7 @@ def service(source: Project, template: Template) -> Project:
     replace(service, "app/main.py", SIZE, SIZE.replace("1", "9", 1))
     replace(service, "app/commands/serve.py", SCHEME, SCHEME.replace("http", "https"))
     replace(service, "pyproject.toml", UV_RANGE, "uv_build>=0.13")
-    with (service.path / "tests/test_fuzz.py").open("a") as file:
+    with (service.path / "tests/test_errors.py").open("a") as file:
         file.write("\n\nMINE = 1\n")
     service.commit("My work")
     return service
@@ -148,8 +148,8 @@ def test_conflicts_are_named_solved_and_finished(committed: Project) -> None:
     assert "\nThen run: api-admin update --continue\n" in printed
     # Of this, Copier says nothing.
     assert "The template no longer has 2 files, now removed\n" in printed
-    assert "- tests/test_fuzz.py had changes of yours: git show HEAD:./" in printed
-    assert "test_cors" not in printed
+    assert "- tests/test_errors.py had changes of yours: git show HEAD:./" in printed
+    assert "test_headers" not in printed
 
     # Giving it up loses neither the owner's work nor what is solved already.
     (advice,) = re.findall(r"^To give the update up.*?: (.+)$", printed, re.M)

@@ -46,39 +46,15 @@ ABOUT_ALL_ROUTES = ["tests/test_access.py", "tests/test_openapi.py"]
 
 # What asks the database for no more than whether it is there.
 SAME_ON_ANY_DATABASE = [
-    "config",
-    "limits",
-    "logs",
     "metrics",
-    "middleware",
     "pages",
-    "test_connections.py",
     "test_errors.py",
+    "test_headers.py",
     "test_main.py",
     "test_openapi.py",
-    "commands/test_cache.py",
-    "commands/test_cache_in_redis.py",
-    "commands/test_commands.py",
-    "commands/test_ending.py",
-    "commands/test_env.py",
-    "commands/test_routes.py",
-    "commands/test_serve.py",
 ]
 # What asks the cache for nothing.
-SAME_WITH_ANY_CACHE = [
-    "config",
-    "database",
-    "logs",
-    "test_connections.py",
-    "test_docs.py",
-    "commands/test_commands.py",
-    "commands/test_db.py",
-    "commands/test_ending.py",
-    "commands/test_env.py",
-    "commands/test_keys.py",
-    "commands/test_tasks.py",
-    "commands/test_user.py",
-]
+SAME_WITH_ANY_CACHE = ["commands", "test_migrations.py"]
 
 
 @pytest.fixture(scope="module", params=BY_COST, ids=row_id)

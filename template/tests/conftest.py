@@ -21,7 +21,6 @@ from tests.environment import settings_from
 PROJECT = Path(__file__).parents[1]
 
 pytest_plugins = [
-    "tests.migrations",
     "tests.people",
     *(f"tests.servers.{module.name}" for module in iter_modules(servers.__path__)),
 ]

@@ -1,10 +1,11 @@
-import subprocess
-import sys
+import logging
 
+import httpx
 import pytest
 
 from app.errors import StartupError
-from app.main import create_app
+from app.logs import REQUESTS
+from app.main import MAX_BODY_SIZE, create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
 
@@ -28,23 +29,27 @@ class TestStart:
                 async with lifespan(app):
                     pass
 
-    def test_ends_any_server_with_one_line(
-        self, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+
+class TestRequest:
+    async def test_is_one_line_of_the_log_without_its_secrets(
+        self, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setenv("DATABASE_URL", empty_database_url)
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", "uvicorn", "--port", "0"),
-                *("--factory", "app.main:create_app"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode != 0
-        assert "run: api-admin db upgrade" in ended.stderr
-        assert "Traceback" not in ended.stderr
+        caplog.set_level(logging.INFO, REQUESTS.name)
+        headers = {"Authorization": "Bearer hush"}
+        await client.get("/users/me?token=hush", headers=headers)
+
+        lines = [r.getMessage() for r in caplog.records if r.name == REQUESTS.name]
+        assert len(lines) == 1
+        assert lines[0].startswith("GET /users/me 401 (")
+        assert "hush" not in lines[0]
+
+    async def test_has_a_body_no_larger_than_allowed(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        answer = await client.post("/login/", content=b"a" * (MAX_BODY_SIZE + 1))
+
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "content_too_large"
 
 
 class TestSettings:

@@ -14,8 +14,8 @@ from app.cache.engine.exchange import running
 from app.config import Settings
 from app.database import Database, SessionDep, migrate, revisions
 from app.models import User
-from tests.migrations import add_revision
 from tests.people import Person
+from tests.service.migrations import add_revision
 
 router = APIRouter()
 

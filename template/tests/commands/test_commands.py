@@ -1,90 +1,74 @@
-"""What all commands share."""
+"""The commands that know your tables, and a server that is started by one."""
 
+import json
+import signal
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
+import httpx
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from app import commands
-from app.commands.console import printable
-from tests.commands.conftest import Run
-
-WHOLE = """
-import typer
-
-app = typer.Typer()
-app.command("backup")(lambda: print("stored"))
-app.command("restore")(lambda: print("back"))
-"""
-
-GROUPS = ["db", "env", "keys", "user"]
+from tests.commands.conftest import Run, add_user, refusal
+from tests.ports import free_port
+from tests.servers.service import API_ADMIN
 
 
-def test_help_teaches_with_examples(run: Run) -> None:
-    for group in GROUPS:
-        assert f"api-admin {group}" in run(group, "--help").stdout
-    assert "api-admin serve --reload" in run("serve", "--help").stdout
+def test_a_user_is_made_shown_and_banned(run: Run, ada: str) -> None:
+    shown = json.loads(run("user", "show", ada, "--json").stdout)
+    assert shown["email"] == ada
+    assert shown["role"] == "user"
+    assert "password" not in str(shown)
+
+    assert run("user", "ban", ada).exit_code == 0
+    assert json.loads(run("user", "show", "1", "--json").stdout)["banned"] is True
 
 
-def test_help_loads_neither_the_web_nor_the_database_libraries() -> None:
-    code = "import sys, app.commands; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+def test_the_last_admin_is_kept(run: Run) -> None:
+    root = add_user(run, "root@example.com", "Grace", "Hopper", "--admin")
 
-    assert "app.commands.serve" in modules
-    assert not {"fastapi", "sqlalchemy", "alembic", "uvicorn"}.intersection(modules)
+    assert "last admin" in refusal(run("user", "ban", root))
+    assert "last admin" in refusal(run("user", "delete", root, "--yes"))
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["user", "show"], ["db", "--x"]])
-def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
-    assert run(*arguments).exit_code == 2
+def test_a_user_takes_keys_along_when_deleted(run: Run, ada: str) -> None:
+    run("keys", "create", ada, "--name", "script")
+    assert run("user", "delete", ada, "--yes").exit_code == 0
+    assert json.loads(run("keys", "list", "--json").stdout) == []
 
 
-def test_a_module_with_an_app_becomes_commands(
-    monkeypatch: pytest.MonkeyPatch,
+def test_users_are_made_up_and_listed(run: Run) -> None:
+    assert run("db", "populate", "7").exit_code == 0
+    listed = json.loads(run("user", "list", "--json").stdout)
+    assert [user["id"] for user in listed] == list(range(1, 8))
+
+
+def test_every_route_is_listed(run: Run) -> None:
+    rows = json.loads(run("routes", "--json").stdout)
+    assert {"/livez", "/users/me"} <= {row["path"] for row in rows}
+
+
+def test_a_new_key_works_on_a_server_that_ends_when_told(
+    run: Run, ada: str, tmp_path: Path
 ) -> None:
-    group = typer.Typer(name="invoices")
-    group.command("send")(lambda: print("sent"))
-    single = typer.Typer()
-    single.command("backup")(lambda: print("stored"))
-    files = []
-    for name, app in (("invoices", group), ("backup", single), ("prices", None)):
-        module = ModuleType(f"app.commands.{name}")
-        module.__dict__["app"] = app
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        files.append(SimpleNamespace(name=name))
-    monkeypatch.setattr(commands, "iter_modules", lambda _: files)
-    parent = typer.Typer()
-    commands.discover(parent)
-
-    def output(*arguments: str) -> str:
-        return CliRunner().invoke(parent, arguments).stdout
-
-    assert output("invoices", "send") == "sent\n"
-    assert output("backup") == "stored\n"
+    key = run("keys", "create", ada, "--name", "script").stdout.strip()
+    port = free_port()
+    log = tmp_path / "log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [API_ADMIN, "serve", "--port", str(port)], stdout=output, stderr=output
+        ) as process,
+    ):
+        transport = httpx.HTTPTransport(retries=100)
+        url = f"http://127.0.0.1:{port}/users/me"
+        with httpx.Client(transport=transport) as client:
+            me = client.get(url, headers={"X-API-Key": key})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    assert me.json()["email"] == ada
+    assert "Traceback" not in log.read_text()
 
 
-def test_a_module_with_a_conflict_takes_only_its_own_commands_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """So `api-admin update --continue` is there to finish an update."""
-    for name, text in (("broken", "<<<<<<< yours\n"), ("whole", WHOLE)):
-        (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
-    parent = typer.Typer()
-    commands.discover(parent)
-
-    assert CliRunner().invoke(parent, ["backup"]).stdout == "stored\n"
-    assert "broken.py, line 1, is no Python: left out" in capsys.readouterr().err
-    for name in ("broken", "whole"):
-        sys.modules.pop(f"app.commands.{name}", None)
-
-
-def test_control_characters_are_shown_and_not_sent() -> None:
-    assert printable("a\x1b[2Jb\u202ec\x9bd") == "a\\x1b[2Jb\\u202ec\\x9bd"
-    assert printable("Zoë 日本 🦊") == "Zoë 日本 🦊"
+@pytest.mark.parametrize("group", ["db", "env", "keys", "user"])
+def test_help_teaches_with_examples(run: Run, group: str) -> None:
+    assert f"api-admin {group}" in run(group, "--help").stdout

@@ -1,8 +1,11 @@
+"""Whether the service works, and what it says of itself."""
+
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from app.config import Settings
 from app.main import create_app
 from tests.environment import settings_from
 
@@ -59,3 +62,21 @@ class TestReady:
         assert response.status_code == 503
         assert response.json()["code"] == "unavailable"
         assert response.headers["Retry-After"]
+
+
+class TestHome:
+    async def test_says_what_answers_and_where_its_docs_are(
+        self, client: httpx.AsyncClient, settings: Settings
+    ) -> None:
+        response = await client.get("/")
+        assert response.status_code == 200
+        assert response.json() == {
+            "name": settings.api_title,
+            "version": settings.version,
+            "docs": "/docs",
+        }
+
+    async def test_docs_are_served(self, client: httpx.AsyncClient) -> None:
+        response = await client.get("/docs")
+        assert response.status_code == 200
+        assert "openapi.json" in response.text

@@ -9,8 +9,8 @@ from redis import Redis
 from app.cache.engine.redis.advice import RIGHTS
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
-from tests.servers.tls import make_certificates
 from tests.servers.valkey import Valkey
+from tests.service.tls import make_certificates
 
 VERSION = "{app}:token:books"
 

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.database import revisions
 from tests.commands.conftest import Run, refusal
 from tests.environment import settings_from
-from tests.migrations import HEAD, add_revision, add_table
+from tests.service.migrations import HEAD, add_revision, add_table
 
 
 def test_goes_back_and_forth(run: Run) -> None:

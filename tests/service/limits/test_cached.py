@@ -14,8 +14,8 @@ from app.main import create_app
 from app.managers.auth import AuthManager
 from tests.asgi import lifespan
 from tests.cache.asked import outcome
-from tests.limits.conftest import From
 from tests.people import Person
+from tests.test_limits import From
 
 
 @pytest.fixture

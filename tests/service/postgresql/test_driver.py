@@ -4,7 +4,7 @@ import pytest
 
 from app.config import get_settings
 from app.errors import StartupError
-from tests.config.conftest import WriteEnv
+from tests.service.config.conftest import WriteEnv
 
 
 def arguments(write_env: WriteEnv, query: str, *lines: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from sqlalchemy import make_url, text
 from app.database import Database
 from app.errors import reason
 from tests.environment import settings_from
-from tests.servers.tls import make_certificates, tls_before
+from tests.service.tls import make_certificates, tls_before
 
 CHECK = "sslmode=verify-full&sslrootcert={0}/ca.pem"
 SHOW = "&sslcert={0}/client.pem&sslkey={0}/client.key"

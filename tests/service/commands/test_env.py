@@ -11,7 +11,7 @@ import pytest
 import app
 from app.config.env import setting_names
 from tests.commands.conftest import Run
-from tests.modes import run_python
+from tests.service.modes import run_python
 
 FIX = ("env", "check", "--fix")
 EXAMPLE = Path(app.__file__).parents[1] / ".env.example"

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from app.database import Database, SessionDep
 from app.errors import install_error_handlers
 from app.models import User
-from tests.database.test_engine import somebody
+from tests.service.database.test_engine import somebody
 
 
 async def test_a_get_that_writes_gets_through_or_is_told_why(

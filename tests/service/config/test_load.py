@@ -11,7 +11,7 @@ from app.config import Settings, get_settings
 from app.config.env import read_env_file
 from app.config.load import _values, value_problems
 from app.errors import StartupError
-from tests.config.conftest import SECRET_KEY, WriteEnv
+from tests.service.config.conftest import SECRET_KEY, WriteEnv
 
 
 def refusal() -> str:
@@ -58,7 +58,7 @@ def test_the_time_zone_of_the_file_is_that_of_the_process(write_env: WriteEnv) -
         " print(time.strftime('%z'))"
     )
     environment = {k: v for k, v in os.environ.items() if k not in ("TZ", "ENV_FILE")}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
     command = [sys.executable, "-c", program]
 
     assert subprocess.check_output(command, env=environment, text=True) == "+0900\n"

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("settings")
 def serving(port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Serve the API on `port`; yields the process when it is ready, with its log."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.endless", "serve"],
+        [sys.executable, "-m", "tests.service.commands.endless", "serve"],
         env=os.environ | {"PORT": str(port), "LOG_CATEGORIES": "NONE"} | environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ from dotenv import dotenv_values
 from app.config import Settings, env
 from app.config.env import name_problems, setting_names
 
-EXAMPLE = Path(__file__).parents[2] / ".env.example"
+EXAMPLE = Path(__file__).parents[3] / ".env.example"
 
 
 def test_names_that_are_no_settings_are_refused() -> None:

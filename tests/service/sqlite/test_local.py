@@ -10,7 +10,7 @@ import pytest
 
 from app.config import Settings
 from tests.environment import settings_from
-from tests.modes import run_python
+from tests.service.modes import run_python
 
 PREPARE = """
 from app.config import get_settings

@@ -14,9 +14,9 @@ from app.limits.lock import FREE
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.limits.conftest import From
 from tests.people import Person
 from tests.servers.valkey import Valkey
+from tests.test_limits import From
 
 # As the documentation has them.
 RIGHTS = "+info +get +mget +set +del +expire +ttl +eval +time +ping"

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from tests.environment import settings_from
-from tests.limits.conftest import From
 from tests.people import Person
+from tests.test_limits import From
 
 LIMITED = {
     "/login/": "login",

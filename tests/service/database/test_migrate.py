@@ -14,7 +14,7 @@ from app.database.ready import require_ready
 from app.errors import StartupError
 from app.models import AuthSession, User
 from tests.environment import settings_from
-from tests.migrations import HEAD, add_revision, add_table
+from tests.service.migrations import HEAD, add_revision, add_table
 
 
 @pytest.fixture
@@ -50,18 +50,6 @@ async def add_user_and_delete_him(settings: Settings) -> int:
             return user.id
     finally:
         await database.dispose()
-
-
-def test_all_the_way_up_down_and_up(empty: Settings) -> None:
-    assert migrate.current(empty) == ()
-    assert migrate.is_behind(empty)
-    migrate.upgrade(empty)
-    assert migrate.current(empty) == (HEAD,)
-    assert not migrate.is_behind(empty)
-    migrate.downgrade(empty, "base")
-    assert migrate.current(empty) == ()
-    migrate.upgrade(empty)
-    assert not migrate.has_drift(empty)
 
 
 def test_the_models_say_what_the_migrations_made(settings: Settings) -> None:

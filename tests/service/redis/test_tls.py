@@ -8,7 +8,7 @@ import pytest
 from app.commands.cache.shared import store_of
 from app.config import Settings
 from tests.environment import settings_from
-from tests.servers.tls import make_certificates, tls_before
+from tests.service.tls import make_certificates, tls_before
 
 CHECK = "ssl_ca_certs={0}/ca.pem"
 SHOW = "&ssl_certfile={0}/client.pem&ssl_keyfile={0}/client.key"

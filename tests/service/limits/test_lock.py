@@ -12,9 +12,9 @@ from app.limits.lock import FREE, FREE_OF_ALL
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.limits.conftest import From
 from tests.people import PASSWORD, Person
 from tests.servers.service import API_ADMIN
+from tests.test_limits import From
 
 HOME = "192.0.2.1"
 

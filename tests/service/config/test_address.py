@@ -6,8 +6,8 @@ from sqlalchemy import make_url
 from app.config import get_settings
 from app.config.address import driver_arguments, parse_address
 from app.errors import StartupError
-from tests.config.conftest import WriteEnv
-from tests.config.test_load import refusal
+from tests.service.config.conftest import WriteEnv
+from tests.service.config.test_load import refusal
 
 # The left side as it is printed, the right side what asyncpg is told.
 UNDERSTOOD = {

@@ -1,0 +1,1 @@
+"""What a cache does to the rest of the service."""

@@ -1,0 +1,1 @@
+"""A service whose cache is in Redis."""
