@@ -6,8 +6,9 @@ transaction that may have changed the schema, before anything is cached again.
 
 import re
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
-from sqlalchemy import Dialect
+from sqlalchemy import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -139,3 +140,11 @@ class Catalog:
             or not all(names.isdisjoint(of) for of in own)
             or any(map(_READERS.fullmatch, names))
         )
+
+
+_known: WeakValueDictionary[tuple[URL, Tables], Catalog] = WeakValueDictionary()
+
+
+def catalog_of(url: URL, dialect: Dialect, tables: Tables) -> Catalog:
+    """Return the catalog of a database: what one engine learns, all of them know."""
+    return _known.setdefault((url, tables), Catalog(dialect, tables))

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, MetaData, event
+from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.cache import Reading, reading_now
-from app.cache.engine.catalog import Catalog
+from app.cache.engine.catalog import Catalog, catalog_of
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
@@ -101,7 +101,8 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     it. What is done with the driver's own connection is not seen, such as its COPY.
     """
     sync, dialect = engine.sync_engine, engine.dialect
-    watcher = _Watcher(dialect, tables_of(metadata), opened)
+    tables = tables_of(metadata)
+    watcher = _Watcher(catalog_of(engine.url, dialect, tables), tables, opened)
     event.listen(sync, "connect", watcher.connect)
     event.listen(sync, "begin", watcher.begin)
     event.listen(sync, "before_cursor_execute", watcher.before)
@@ -130,8 +131,8 @@ def _work_of(connection: Connection | PoolProxiedConnection) -> Work | None:
 class _Watcher:
     """Watches one engine."""
 
-    def __init__(self, dialect: Dialect, tables: Tables, opened: OpenCaches) -> None:
-        self._catalog = Catalog(dialect, tables)
+    def __init__(self, catalog: Catalog, tables: Tables, opened: OpenCaches) -> None:
+        self._catalog = catalog
         self._tables = tables
         self._opened = opened
 
