@@ -3,9 +3,21 @@
 from typing import Any
 
 from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.cache import cached
-from tests.engine.shop import Article, Author, Shop, Tag, key_of, link, posts, tags
+from app.cache import cached, watch_commits
+from app.config import Settings
+from tests.engine.shop import (
+    Article,
+    Author,
+    Base,
+    Shop,
+    Tag,
+    key_of,
+    link,
+    posts,
+    tags,
+)
 
 TRIGGER = {
     "sqlite": [
@@ -61,6 +73,20 @@ async def test_so_does_a_view_in_the_place_of_a_table(shop: Shop) -> None:
 
 async def test_a_table_with_a_trigger_may_change_every_other_one(shop: Shop) -> None:
     await execute(shop, *TRIGGER[shop.engine.dialect.name])
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Author).values(slug="anne"))
+    assert await tags(shop) != before
+
+
+async def test_what_one_engine_learns_the_others_know(
+    shop: Shop, settings: Settings
+) -> None:
+    """As the two that `Database` has for SQLite."""
+    other = create_async_engine(settings.database_url)
+    watch_commits(other, Base.metadata, settings)
+    await execute(Shop(other), *TRIGGER[other.dialect.name])
+    await other.dispose()
     before = await tags(shop)
     async with shop.session.begin() as session:
         await session.execute(update(Author).values(slug="anne"))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from app.cache import cached
-from tests.engine.shop import Shop, Tag, key_of, tags
+from tests.engine.shop import Employee, Post, Shop, Tag, key_of, managers, tags
 
 FUNCTION = (
     "CREATE FUNCTION {name}() RETURNS {type} LANGUAGE {language} {kind} AS $$ {body} $$"
@@ -102,3 +102,57 @@ async def test_a_policy_of_rows_may_read_any_table(shop: Shop) -> None:
         await session.execute(update(Tag).values(name="seen"))
     assert await asked(shop) == []
     await make(shop, "DROP OWNED BY shop_reader", "DROP ROLE shop_reader")
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        ["ALTER TABLE shop_posts ADD n integer DEFAULT shop_number()"],
+        ["ALTER TABLE shop_posts ADD CHECK (shop_number() > 0)"],
+        [
+            "CREATE DOMAIN shop_n AS integer CHECK (shop_number() > 0)",
+            "ALTER TABLE shop_posts ADD n shop_n DEFAULT 1",
+        ],
+    ],
+    ids=["default", "check", "domain"],
+)
+async def test_a_table_that_calls_what_may_write_may_change_every_other_one(
+    shop: Shop, called: list[str]
+) -> None:
+    body = "UPDATE shop_tags SET name = name || '!' RETURNING 1"
+    sql = FUNCTION.format(
+        name="shop_number", type="integer", language="sql", kind="", body=body
+    )
+    await make(shop, sql, *called)
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        session.add(Post(author_slug="ann"))
+    assert await tags(shop) != before
+
+
+async def test_a_write_through_a_view_is_seen(shop: Shop) -> None:
+    view = "CREATE VIEW shop_posts AS SELECT id, name AS author_slug FROM shop_tags"
+    await make(shop, "DROP TABLE shop_posts", view)
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Post).values(author_slug="by view"))
+    assert await tags(shop) != before
+
+
+async def test_rows_that_two_tables_have_are_changed_in_both(shop: Shop) -> None:
+    """One inherits from the other, by a third one that has no model."""
+    await make(
+        shop,
+        "DROP TABLE shop_tags CASCADE",
+        "CREATE TABLE shop_between () INHERITS (shop_employees)",
+        "CREATE TABLE shop_tags (kind varchar(10) DEFAULT 'manager') "
+        "INHERITS (shop_between)",
+    )
+    before = await managers(shop)
+    async with shop.session.begin() as session:
+        session.add(Tag(id=7, name="seven"))
+    assert await managers(shop) == [*before, [7, "seven"]]
+    assert await tags(shop) == [[7, "seven"]]
+    async with shop.session.begin() as session:
+        await session.execute(update(Employee).values(name="renamed"))
+    assert await tags(shop) == [[7, "renamed"]]

@@ -6,8 +6,9 @@ transaction that may have changed the schema, before anything is cached again.
 
 import re
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
-from sqlalchemy import Dialect
+from sqlalchemy import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -15,8 +16,8 @@ from app.cache.engine.rules import Tables
 from app.cache.engine.sql import Statement
 
 # A kind, and names: of a view; of a table whose changes change more; of a function that
-# may read; of one that may write, too; of the tables that a foreign key links, and what
-# it does on DELETE and on UPDATE.
+# may read; of one that may write, too; of a table whose rows are another one's as well;
+# of the tables that a foreign key links, and what it does on DELETE and on UPDATE.
 _CATALOG = {
     "sqlite": """
         SELECT 'view', name, '', '', '' FROM sqlite_master WHERE type = 'view'
@@ -28,23 +29,45 @@ _CATALOG = {
         WHERE m.type = 'table'
     """,
     # A function that is not volatile writes nothing; an immutable one in C, which most
-    # of an extension's are, reads nothing.
+    # of an extension's are, reads nothing. `calls` are a function that may write, and
+    # what depends on it down to the tables: defaults, checks, domains, policies.
+    # A view that is simple enough may be written to.
     "postgresql": """
-        WITH own AS (
+        WITH RECURSIVE own AS (
             SELECT oid FROM pg_namespace
             WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+        ), writer AS (
+            SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = prolang
+            WHERE pronamespace IN (SELECT oid FROM own)
+            AND provolatile = 'v' AND lanname <> 'c'
+        ), calls (class, id) AS (
+            SELECT 'pg_proc'::regclass::oid, oid FROM writer
+            UNION SELECT also.* FROM calls, LATERAL (
+                SELECT classid, objid FROM pg_depend
+                WHERE refclassid = class AND refobjid = id
+                UNION ALL SELECT refclassid, refobjid FROM pg_depend
+                WHERE classid = class AND objid = id AND deptype = 'a'
+            ) also WHERE class <> 'pg_class'::regclass
+        ), heir (child, parent) AS (
+            SELECT inhrelid, inhparent FROM pg_inherits
+            UNION SELECT child, inhparent
+            FROM heir JOIN pg_inherits ON inhrelid = parent
         )
         SELECT 'view', relname, '', '', '' FROM pg_class
         WHERE relnamespace IN (SELECT oid FROM own)
         AND (relkind IN ('v', 'm') OR relrowsecurity)
-        UNION ALL SELECT 'trigger', relname, '', '', '' FROM pg_class WHERE oid IN (
+        UNION ALL SELECT 'trigger', relname, '', '', '' FROM pg_class
+        WHERE relnamespace IN (SELECT oid FROM own) AND oid IN (
             SELECT tgrelid FROM pg_trigger WHERE NOT tgisinternal
-            UNION SELECT ev_class FROM pg_rewrite WHERE rulename <> '_RETURN'
+            UNION SELECT ev_class FROM pg_rewrite
+            UNION SELECT id FROM calls WHERE class = 'pg_class'::regclass
         )
+        UNION ALL SELECT 'heir', c.relname, p.relname, '', ''
+        FROM heir JOIN pg_class c ON c.oid = child JOIN pg_class p ON p.oid = parent
         UNION ALL SELECT
-            CASE WHEN provolatile = 'v' AND lanname <> 'c' THEN 'writer'
+            CASE WHEN p.oid IN (SELECT oid FROM writer) THEN 'writer'
             ELSE 'function' END, proname, '', '', ''
-        FROM pg_proc JOIN pg_language l ON l.oid = prolang
+        FROM pg_proc p JOIN pg_language l ON l.oid = prolang
         WHERE pronamespace IN (SELECT oid FROM own)
         AND NOT (provolatile = 'i' AND lanname = 'c')
         UNION ALL SELECT 'key', child.relname, parent.relname,
@@ -100,7 +123,10 @@ class Catalog:
             cursor.close()
             connection.rollback()
             for kind, name, parent, *actions in found:
-                if kind != "key":
+                if kind == "heir":
+                    if {name, parent} <= self._tables.names():
+                        self.triggered.update((name, parent))
+                elif kind != "key":
                     self._kinds[kind].add(name)
                 elif not self._tables.say(name, parent, *actions):
                     self.triggered.add(parent)
@@ -114,3 +140,11 @@ class Catalog:
             or not all(names.isdisjoint(of) for of in own)
             or any(map(_READERS.fullmatch, names))
         )
+
+
+_known: WeakValueDictionary[tuple[URL, Tables], Catalog] = WeakValueDictionary()
+
+
+def catalog_of(url: URL, dialect: Dialect, tables: Tables) -> Catalog:
+    """Return the catalog of a database: what one engine learns, all of them know."""
+    return _known.setdefault((url, tables), Catalog(dialect, tables))

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.cache.engine.cache import Reading, outside, reading_now
-from app.cache.engine.catalog import Catalog
+from app.cache.engine.catalog import Catalog, catalog_of
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
@@ -127,7 +127,9 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     it. What is done with the driver's own connection is not seen, such as its COPY.
     """
     sync, dialect = engine.sync_engine, engine.dialect
-    watcher = _Watcher(dialect, tables_of(metadata), opened)
+    tables = tables_of(metadata)
+    catalog = catalog_of(engine.url, dialect, tables)
+    watcher = _Watcher(dialect, catalog, tables, opened)
     event.listen(sync, "connect", watcher.connect)
     event.listen(sync, "begin", watcher.begin)
     event.listen(sync, "begin_twophase", watcher.begin_twophase)
@@ -159,9 +161,11 @@ def _work_of(connection: Connection | PoolProxiedConnection) -> Work | None:
 class _Watcher:
     """Watches one engine."""
 
-    def __init__(self, dialect: Dialect, tables: Tables, opened: OpenCaches) -> None:
+    def __init__(
+        self, dialect: Dialect, catalog: Catalog, tables: Tables, opened: OpenCaches
+    ) -> None:
         self._dialect = dialect
-        self._catalog = Catalog(dialect, tables)
+        self._catalog = catalog
         self._tables = tables
         self._opened = opened
 
