@@ -123,6 +123,8 @@ def _understood(tokens: list[_Token]) -> Statement:
     while tokens[0].text == "(":
         tokens = tokens[1:]
     first = tokens[0].text
+    if first == "PREPARE" and tokens[1].text == "TRANSACTION":
+        first = "SAVEPOINT"  # what counts is its COMMIT PREPARED
     alone = all(token.text != ";" for token in tokens[:-2])
     quiet = _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED"
     if quiet and not _sets_a_pragma(tokens):
