@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
 from app.cache import cached, touches
 from app.cache.engine import rules
@@ -27,6 +27,21 @@ async def test_a_table_that_replaces_rows_by_its_definition_is_seen(
     async with shop.session.begin() as session:
         session.add(Tag(id=2, name="one"))
     assert await tag(shop, id=1) == []
+
+
+@pytest.mark.parametrize("ids", [[7, None], [None, 7], [None]])
+async def test_a_row_that_is_given_a_key_for_its_null_is_seen(
+    shop: Shop, ids: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "rules", dict(rules.rules))
+    touches(Tag, "shop-tags:{id}", "shop-tags:list")
+    for number in range(1, 10):
+        await tag(shop, id=number)
+    async with shop.engine.begin() as connection:
+        added = [{"id": number, "name": "new"} for number in ids]
+        await connection.execute(insert(Tag), added)
+    found = [row for number in range(1, 10) for row in await tag(shop, id=number)]
+    assert [name for _, name in found].count("new") == len(ids)
 
 
 async def test_what_a_pragma_sets_is_seen(shop: Shop) -> None:
