@@ -20,10 +20,14 @@ from app.cache.engine.sql import Statement
 # of the tables that a foreign key links, and what it does on DELETE and on UPDATE.
 _CATALOG = {
     "sqlite": """
-        SELECT 'view', name, '', '', '' FROM sqlite_master WHERE type = 'view'
-        UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM (
-            SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master
-        ) WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%'
+        WITH master AS (
+            SELECT *, sql LIKE 'CREATE VIRTUAL %' AS virtual FROM (
+                SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master
+            )
+        )
+        SELECT 'view', name, '', '', '' FROM master WHERE type = 'view' OR virtual
+        UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM master
+        WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%' OR virtual
         UNION ALL SELECT 'key', m.name, k."table", k.on_delete, k.on_update
         FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) k
         WHERE m.type = 'table'
@@ -81,6 +85,9 @@ _CATALOG = {
     """,
 }
 
+# SQLite's own functions in FROM that read nothing but their arguments. Another one may
+# be a table of a module, such as a full text search, that reads more.
+_SERIES = frozenset(["json_each", "json_tree", "generate_series"])
 # What PostgreSQL has of functions that may read a table which no FROM names. Others
 # that begin with "pg_" are for its administration.
 _READERS = re.compile(
@@ -139,6 +146,7 @@ class Catalog:
             not does.relations <= self._tables.names()
             or not all(names.isdisjoint(of) for of in own)
             or any(map(_READERS.fullmatch, names))
+            or (self._dialect.name == "sqlite" and not does.calls <= _SERIES)
         )
 
 

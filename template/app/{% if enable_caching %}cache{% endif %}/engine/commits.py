@@ -325,7 +325,7 @@ class _Watcher:
                 continue
             table = self._tables.named(name)
             changes = list(changes_of(kind, table, does, context))
-            if does.plain and changes and lacks_key(changes[0]):
+            if does.plain and any(map(lacks_key, changes)):
                 work.adding = changes
             else:
                 self._touch(work, changes, cause)

@@ -88,7 +88,7 @@ def changes_of(
 def lacks_key(change: Change) -> bool:
     """Tell whether the database gives the new row its primary key."""
     column = change.table.autoincrement_column
-    return column is not None and change.rows[0].get(column.key) is None
+    return column is not None and column.key not in change.rows[0]
 
 
 def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
@@ -105,7 +105,7 @@ def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
         for key in given
     ]
     return [
-        change._replace(rows=[{**change.rows[0], **key}])
+        change._replace(rows=[{**key, **change.rows[0]}])
         for change, key in zip(changes, known, strict=True)
     ]
 
@@ -153,7 +153,8 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
 def _known(table: Table, values: Mapping[str, Any]) -> Row:
     """Return the values of a table's columns as the database has them.
 
-    One that it may turn into another is UNKNOWN, where a query can fix the column.
+    One that it may turn into another is UNKNOWN, where a query can fix the column. A
+    primary key's NULL is left out: the database gives a key in its place.
     """
     return {
         column.key: value
@@ -161,6 +162,7 @@ def _known(table: Table, values: Mapping[str, Any]) -> Row:
         else UNKNOWN
         for column in table.columns
         if (value := values.get(column.key, UNKNOWN)) is not UNKNOWN
+        and not (value is None and column.primary_key)
     }
 
 

@@ -49,7 +49,7 @@ class Statement:
     """What a text does.
 
     `names` has every name in it, lower-case, and how often it may stand for a table;
-    `relations` are what FROM and JOIN name.
+    `relations` are what FROM and JOIN name, `calls` the functions there.
     `writes` are the tables that it changes; `everything` says that it may change more.
     `sets` are the columns that an UPDATE sets, None where they cannot be told. `plain`
     says that an INSERT only adds the rows of its parameters, `ends` that it commits.
@@ -57,6 +57,7 @@ class Statement:
 
     names: dict[str, int]
     relations: frozenset[str]
+    calls: frozenset[str]
     writes: tuple[tuple[Kind, str], ...]
     everything: bool
     sets: frozenset[str] | None
@@ -87,7 +88,7 @@ def understand(text: str) -> Statement:
     try:
         return _understood(list(_tokens(text)))
     except _Unclear:
-        return Statement({}, frozenset(), (), True, None, False, False)
+        return Statement({}, frozenset(), frozenset(), (), True, None, False, False)
 
 
 _BEFORE_NAMES = {"FROM", "JOIN", "INTO", "UPDATE"}
@@ -129,7 +130,7 @@ def _understood(tokens: list[_Token]) -> Statement:
     quiet = _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED"
     if quiet and not _sets_a_pragma(tokens):
         ends = first in ("COMMIT", "END")
-        return Statement({}, frozenset(), (), False, None, False, ends)
+        return Statement({}, frozenset(), frozenset(), (), False, None, False, ends)
     everything = first not in _READS | _WRITES
     writes = list(_writes(tokens))
     kinds = [kind for kind, _ in writes]
@@ -143,10 +144,12 @@ def _understood(tokens: list[_Token]) -> Statement:
         if token.is_name:
             names[token.name] = names.get(token.name, 0) + (following.text != ".")
     upsert = any(t == ("word", "CONFLICT") or t == ("word", "SELECT") for t in tokens)
+    relations = list(_relations(tokens))
     plain = kinds == ["INSERT"] and first == "INSERT" and not upsert
     return Statement(
         names,
-        frozenset(_relations(tokens)),
+        frozenset(name for name, called in relations if not called),
+        frozenset(name for name, called in relations if called),
         tuple(writes),
         everything or (first in _WRITES and not writes),
         _sets(tokens) if kinds == ["UPDATE"] and first == "UPDATE" else None,
@@ -202,8 +205,8 @@ def _name_at(tokens: list[_Token], at: int) -> tuple[str, int]:
     return tokens[at].name, at
 
 
-def _relations(tokens: list[_Token]) -> Iterator[str]:
-    """Yield the relations that FROM and JOIN name, but no functions."""
+def _relations(tokens: list[_Token]) -> Iterator[tuple[str, bool]]:
+    """Yield what FROM and JOIN name, and whether it is called as a function."""
     common = {
         token.name
         for at, token in enumerate(tokens)
@@ -239,8 +242,8 @@ def _relations(tokens: list[_Token]) -> Iterator[str]:
         elif expects and token.is_name:
             name, at = _name_at(tokens, at)
             expects = False
-            if tokens[at + 1].text != "(" and name not in common:
-                yield name
+            if name not in common:
+                yield name, tokens[at + 1].text == "("
         at += 1
 
 
