@@ -17,15 +17,16 @@ Kind = Literal["INSERT", "UPDATE", "DELETE"]
 _TOKEN = re.compile(
     r"""
     (?P<skip>\s+|--[^\n]*|/\*.*?\*/)
-    |(?P<text>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(\w*)\$(?<!\d\$).*?\$\3\$)
+    |(?P<text>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$((?:[^\W\d]\w*)?)\$.*?\$\3\$)
     |(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)
     |(?P<word>[^\W\d][\w$]*)
     |(?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
-_READS = frozenset(["SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN"])
+_READS = frozenset(["SELECT", "WITH", "VALUES", "TABLE"])
 _WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"])
+_EXPLAINS = frozenset(["EXPLAIN", "ANALYZE", "ANALYSE", "VERBOSE", "QUERY", "PLAN"])
 _QUIET = re.compile(
     r"BEGIN|START|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|"
     r"SHOW|PRAGMA|LOCK|LISTEN|UNLISTEN|NOTIFY|ANALYZE"
@@ -101,6 +102,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         if kind == "skip":
             if it.startswith("/*") and "/*" in it[2:]:
                 raise _Unclear  # PostgreSQL's comments nest, SQLite's do not
+            if it.startswith("--") and "\r" in it.rstrip("\r"):
+                raise _Unclear  # it ends PostgreSQL's comments, and not SQLite's
         elif kind == "other" and it in "'\"`":
             raise _Unclear  # it does not end
         elif kind == "quoted":
@@ -131,7 +134,7 @@ def _understood(tokens: list[_Token]) -> Statement:
     if quiet and not _sets_a_pragma(tokens):
         ends = first in ("COMMIT", "END")
         return Statement({}, frozenset(), frozenset(), (), False, None, False, ends)
-    everything = first not in _READS | _WRITES
+    everything = _explained(tokens) not in _READS | _WRITES
     writes = list(_writes(tokens))
     kinds = [kind for kind, _ in writes]
     for at, token in enumerate(tokens):
@@ -156,6 +159,16 @@ def _understood(tokens: list[_Token]) -> Statement:
         plain and tokens[1].text == "INTO",
         ends=False,
     )
+
+
+def _explained(tokens: list[_Token]) -> str:
+    """Return the first word, or the one that EXPLAIN and its options stand before."""
+    texts = [token.text for token in tokens]
+    if texts[:2] == ["EXPLAIN", "("] and texts[2] not in _READS and ")" in texts:
+        del texts[1 : texts.index(")") + 1]
+    if texts[0] == "EXPLAIN":
+        texts = [text for text in texts if text not in _EXPLAINS and text != "("]
+    return texts[0]
 
 
 _KINDS: dict[str, Set[Kind]] = {
