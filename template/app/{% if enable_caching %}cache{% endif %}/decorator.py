@@ -56,9 +56,13 @@ def cached(
         raise ValueError(f"vary={vary!r}: a list of headers, as in vary=[{vary!r}]")
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        it: Any = function
+        if isinstance(it, staticmethod | classmethod):
+            raise ValueError("@cached has to stand below @staticmethod or @classmethod")
+        if not inspect.isroutine(it):
+            raise ValueError(f"@cached on {it!r}: write a `def` that calls it")
         if not is_on():
             return function
-        it: Any = function
         if inspect.isasyncgenfunction(it) or inspect.isgeneratorfunction(it):
             streaming.add(function)  # what it yields is never cached
             return function

@@ -61,7 +61,8 @@ class _Call:
             return given
         state = self.request.scope.get("state", {}) if self.request else {}
         principal = state.get("principal")
-        return identity_of(self.request) if principal is None else principal.user_id
+        found = getattr(principal, "user_id", None)
+        return identity_of(self.request) if found is None else found
 
     def page(self) -> tuple[object, ...]:
         """The page's part of a key; paging may be two parameters or one object."""

@@ -128,6 +128,7 @@ class RecordedState(MutableMapping[str, Any]):
     def __init__(self, first: MutableMapping[str, Any]) -> None:
         self.first = first
         self.read: set[str] = set()
+        self.writes = 0
         self._given = set(first)
 
     def __getitem__(self, name: str) -> Any:
@@ -137,10 +138,12 @@ class RecordedState(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._given.discard(name)
+        self.writes += 1
         self.first[name] = value
 
     def __delitem__(self, name: str) -> None:
         self._given.discard(name)
+        self.writes += 1
         del self.first[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel, SecretBytes, SecretStr
+from starlette.types import Scope
 
 from app.cache.engine.exchange import SCOPE_KEY, Exchange, exchange_of
 from app.cache.engine.http import CREDENTIALS
@@ -26,7 +27,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 # CACHE_IGNORED_HEADERS adds to it.
 IGNORED_HEADERS = {
     *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
-    *("priority", "dnt", "sec-gpc", "cache-control", "pragma", "range", "if-range"),
+    *("priority", "cache-control", "pragma", "range", "if-range"),
     *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
     *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
     *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
@@ -40,7 +41,7 @@ _OF_EVERY_SCOPE = {
     *("fastapi_inner_astack", "fastapi_function_astack"),
     "fastapi_async_cleanup_scopes",
 }
-_IGNORED_BEGINNINGS = ("sec-ch-", "sec-fetch-", "x-b3-")
+_IGNORED_BEGINNINGS = ("x-b3-",)
 
 
 class Unstable(Exception):
@@ -64,14 +65,17 @@ def identity_of(request: Request | None) -> str:
         return "public"
     principal = request.scope.get("state", {}).get("principal")
     secret = exchange.cache.secret
-    if principal is not None:
+    # One of the owner's own kind is a state like any other.
+    if hasattr(principal, "user_id") and hasattr(principal, "scopes"):
         scopes = digest(sorted(principal.scopes), secret)
         return f"user-{principal.user_id}-{scopes}"
     shown = [exchange.headers.getlist(name) for name in CREDENTIALS]
     return f"credentials-{digest(shown, secret)}" if any(shown) else "public"
 
 
-def raw_request(request: Request, exchange: Exchange) -> list[Any]:
+def raw_request(
+    request: Request, exchange: Exchange, *, headers_too: bool = True
+) -> list[Any]:
     """Return all of a request that a handler can look at and that may matter.
 
     Raises Unstable when a middleware put into the scope what cannot be told apart.
@@ -82,16 +86,34 @@ def raw_request(request: Request, exchange: Exchange) -> list[Any]:
     headers = {
         name: lines
         for name, lines in exchange.headers.lines.items()
-        if name not in ignored and not name.startswith(_IGNORED_BEGINNINGS)
+        if headers_too
+        and name not in ignored
+        and not name.startswith(_IGNORED_BEGINNINGS)
     }
     client = scope.get("client") or [""]
     address = [scope.get("scheme"), scope["path"], client[0]]
-    by_middleware = {
-        name: _plain(name, scope[name])
+    more_of_scope = {name: _plain(name, scope[name]) for name in by_middleware(scope)}
+    return [headers, address, scope["query_string"].decode("latin-1"), more_of_scope]
+
+
+def by_middleware(scope: Scope) -> list[str]:
+    """Return what of a scope a middleware has put there."""
+    return [
+        name
         for name in sorted(scope.keys() - _OF_EVERY_SCOPE)
         if not name.startswith("starlette.")
-    }
-    return [headers, address, scope["query_string"].decode("latin-1"), by_middleware]
+    ]
+
+
+def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
+    """Return what differs after a run that has changed a session, or the state."""
+    found: list[Any] = [exchange.state.writes]
+    for name in by_middleware(scope):
+        try:
+            found.append([name, _plain(name, scope[name])])
+        except Unstable:
+            found.append(name)
+    return found
 
 
 def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
@@ -120,16 +142,48 @@ def stable_items(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def stable(value: Any) -> Any:
     """Return a JSON value that is equal for equal values; Unstable when none is."""
+    try:
+        return _stable(value)
+    except Unstable:
+        raise
+    except Exception as error:  # whatever its attributes raise, or it holds itself
+        raise Unstable(type(value).__qualname__) from error
+
+
+def outline(value: Any, depth: int = 2, *, public: bool = False) -> dict[str, Any]:
+    """Return the attributes of an object that are stable, and of what it holds.
+
+    Of one that lives longer than a request, only the `public` ones: others may count.
+    """
+    found: dict[str, Any] = {}
+    for name, held in getattr(value, "__dict__", {}).items():
+        if name == "_sa_instance_state" or (public and name.startswith("_")):
+            continue
+        try:
+            found[name] = stable(held)
+        except Unstable:
+            if depth > 1 and not callable(held):
+                found[name] = outline(held, depth - 1, public=public)
+    return found
+
+
+def _stable(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
+    more = getattr(value, "__dict__", None)
     if isinstance(value, BaseModel):
-        held: Any = [stable(dict(value)), sorted(value.model_fields_set)]
+        parts = more, value.__pydantic_extra__, value.__pydantic_private__
+        held: Any = [*map(_stable, parts), sorted(value.model_fields_set)]
+    elif more is not None and "_sa_instance_state" in more:
+        raise Unstable(kind.__qualname__)  # a row, which may ask the database for more
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        held = {field.name: stable(getattr(value, field.name)) for field in fields}
+        names = {field.name for field in dataclasses.fields(value)} | {*(more or ())}
+        held = {n: _stable(getattr(value, n)) for n in names if hasattr(value, n)}
     else:
         held = _held(value)
+        if more and not isinstance(value, dict | Enum | type):
+            held = [held, _stable(more)]
     return [kind.__module__, kind.__qualname__, held]
 
 
@@ -139,19 +193,22 @@ def _held(value: Any) -> Any:
             return value.name
         case bytes():
             return value.hex()
-        case datetime() | date() | time():
+        case datetime() | time():
+            zone = value.tzinfo
+            about = type(zone).__qualname__, str(zone), value.fold
+            return [value.isoformat(), *about]
+        case date():
             return value.isoformat()
         case UUID() | Decimal() | timedelta() | PurePath():
             return str(value)
         case SecretStr() | SecretBytes():
-            return stable(value.get_secret_value())
+            return _stable(value.get_secret_value())
         case list() | tuple():
-            return [stable(item) for item in value]
+            return [_stable(item) for item in value]
         case set() | frozenset():
-            return sorted(_encode(stable(item)) for item in value)
+            return sorted(_encode(_stable(item)) for item in value)
         case dict():
-            items = [[stable(key), stable(item)] for key, item in value.items()]
-            return sorted(items, key=_encode)
+            return [[_stable(key), _stable(item)] for key, item in value.items()]
         case None | int() | float() | str():
             return repr(value)
     raise Unstable(type(value).__qualname__)

@@ -79,6 +79,11 @@ class CacheMiddleware:
         exchange.scope = inner
         same = _same_request(inner, exchange)
         hint = served.hint(same)
+        outer = reading_now.get()
+        if outer is not None:
+            outer.use(
+                None
+            )  # a handler asks its own service: nobody tells what that read
         tokens = current.set(exchange), reading_now.set(exchange.reading)
         try:
             if hint:

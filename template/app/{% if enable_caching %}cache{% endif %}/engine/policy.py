@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
+from types import CodeType
 from typing import Any, Literal, Protocol
 from weakref import WeakSet
 
@@ -57,9 +59,11 @@ class CachePolicy:
     reasons: set[str] = field(default_factory=set)  # why something was not cached
     tables: TablesRead = field(default_factory=TablesRead)
     named: set[str] = field(init=False)  # the parameters that the namespace names
+    code: list[Any] = field(init=False)  # what another release may have changed
 
     def __post_init__(self) -> None:
         """Raise ValueError for a namespace that names what is no parameter."""
+        self.code = code_of(self.function)
         self.named = names_in(self.namespace)
         known = inspect.signature(self.function).parameters if self.named else {}
         for name in self.named - known.keys():
@@ -73,7 +77,9 @@ class CachePolicy:
     @property
     def name(self) -> str:
         """The function's name, as messages show it."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
+        it: Any = self.function
+        name = getattr(it, "__qualname__", type(it).__qualname__)
+        return f"{getattr(it, '__module__', type(it).__module__)}.{name}"
 
     @property
     def names_who_asks(self) -> bool:
@@ -123,3 +129,23 @@ def cache_policy(endpoint: Function | None) -> CachePolicy | None:
     """Return how an endpoint is cached, None when it is not."""
     found = getattr(endpoint, "__cache_policy__", None)
     return found if isinstance(found, CachePolicy) else None
+
+
+@lru_cache(maxsize=4096)
+def code_of(function: Function) -> list[Any]:
+    """Return what a function, and what it wraps, is made of; the same in processes."""
+    code = getattr(function, "__code__", None)
+    inner = getattr(function, "__wrapped__", None)
+    return [code and _read(code), inner and code_of(inner)]
+
+
+def _read(code: CodeType) -> list[Any]:
+    consts = [
+        _read(each)
+        if isinstance(each, CodeType)
+        else sorted(map(repr, each))
+        if isinstance(each, frozenset)
+        else repr(each)
+        for each in code.co_consts
+    ]
+    return [code.co_code.hex(), code.co_names, consts]

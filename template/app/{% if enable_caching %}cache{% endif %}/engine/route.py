@@ -6,7 +6,7 @@ that stands before it has run, and only the handler and its providers are left o
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from types import MethodType
 from typing import Any, TypeGuard
 
@@ -42,6 +42,8 @@ from app.cache.engine.inputs import (
     Unstable,
     digest,
     identity_of,
+    outline,
+    put_by_run,
     raw_request,
     read_by_name,
     stable,
@@ -108,7 +110,15 @@ class CachedRoute:
         self._declared = {p.name for p in params_of(self._dependant)}
         self._calls = {node.call for node in nodes_of(self._dependant)}
         form = [_written(getattr(route, name)) for name in _FORM]
-        self._about = [policy.name, *form, _schema(route)]
+        self._about = [policy.name, policy.code, *form, _schema(route)]
+        # What makes a response by the request is not known by its bytes.
+        made_by = getattr(route.response_class, "value", route.response_class)
+        self._own_response = made_by is not None and not _is_plain(made_by)
+        self._found = {
+            child.name
+            for child in self._dependant.dependencies
+            if child.name and not is_provider(child.call) and not is_check(child.call)
+        }
         vary = {name.lower() for name in policy.vary or ()}
         self._named = self.sight.headers | {n.lower() for n in headers} | vary
         self._learned: set[str] = set()  # names of headers, and of states of middleware
@@ -155,7 +165,7 @@ class CachedRoute:
         )
         return app
 
-    def _enter(self, **values: Any) -> Any:
+    def _enter(self, /, **values: Any) -> Any:
         """Call the handler through what stands above `@cached`."""
         request, response, exchange = self._taken(values)
         if exchange is not None and not self._bypasses(exchange, request, response):
@@ -172,7 +182,7 @@ class CachedRoute:
             )
         return self._endpoint(**values)
 
-    async def _answer(self, **values: Any) -> Any:
+    async def _answer(self, /, **values: Any) -> Any:
         """Return what the cache has, or run the handler."""
         request, response, exchange = self._taken(values)
         if exchange is None or self._bypasses(exchange, request, response):
@@ -198,7 +208,12 @@ class CachedRoute:
         directives, fresh = directives_of(exchange.headers), response.headers.raw
         set_now = {name.decode("latin-1").lower() for name, _ in fresh}
 
+        works = exchange.reading.under_way
+        own = set[str]().union(*(work.changes() for work in works))
+
         def accepts(entry: Entry) -> bool:
+            if not own.isdisjoint(entry.versions):
+                return False  # it lacks what this request has changed
             # A header that a dependency set now could be one that the handler changed.
             return directives.accepts(entry) and (
                 entry.status == RETURNED
@@ -307,14 +322,15 @@ class CachedRoute:
         if sight.query:
             told.append(scope["query_string"].decode("latin-1"))
         told.append({n: str(v) for n, v in request.path_params.items()})
+        told.append({n: outline(values[n]) for n in self._found if n not in own})
         if any(n in values and n not in own for n in self._declared):
             told.append(raw_request(request, exchange))
         if self._told_who:
             told.append(identity_of(request))
         if vary is not None:
             told.append([[n.lower(), headers.getlist(n.lower())] for n in sorted(vary)])
-        elif sight.raw:
-            told.append(raw_request(request, exchange))
+        if sight.raw:
+            told.append(raw_request(request, exchange, headers_too=vary is None))
         return digest(told, exchange.cache.secret)
 
     def _variant(self, exchange: Exchange, told: str) -> str:
@@ -361,22 +377,32 @@ class CachedRoute:
             function = MethodType(function, self._endpoint.__self__)
         tasks = list(filter(_is_tasks, values.values()))
         before = sum(len(each.tasks) for each in tasks)
+        exchange = exchange_of(request) if run is not None else None
+        put = put_by_run(request.scope, exchange) if exchange is not None else []
         if iscoroutinefunction(self.policy.function):
             result = await function(**values)
         else:
             result = await run_in_threadpool(function, **values)
+        if isawaitable(result):  # of a wrapper that is no coroutine function itself
+            result = await result
         again = sum(len(each.tasks) for each in tasks) == before
+        if exchange is not None and put_by_run(request.scope, exchange) != put:
+            again = False
         if run is not None:
             run.status = 200
             request.scope["fastapi_inner_astack"].push(run.end)
         if isinstance(result, Response):
             once = isinstance(result, FileResponse | StreamingResponse)
             again = again and not once and result.background is None
+            again = again and _is_plain(type(result))
             if run is not None:  # FastAPI sends it without what dependencies set
                 run.status, run.fresh = RETURNED, []
+        elif self._own_response:
+            again = False
         if run is not None and not again:
             run.ticket.why_not = (
-                "it does more than to answer: a task, a file or a stream"
+                "it does more than to answer: a task, a file, a stream, a response of "
+                "its own kind, or it changes the session or the request's state"
             )
         return result
 
@@ -385,6 +411,12 @@ def _written(value: Any) -> Any:
     """Return a part of a route's declaration as it is in every process."""
     value = getattr(value, "value", value)  # of a default
     return repr(value) if isinstance(value, type) else stable(value)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Tell whether responses of a kind are sent as they are, whoever asks."""
+    own: Any = getattr(kind, "__call__", None)  # noqa: B004 - that of its class
+    return getattr(own, "__module__", "").partition(".")[0] in ("starlette", "fastapi")
 
 
 def _is_tasks(value: object) -> TypeGuard[BackgroundTasks]:

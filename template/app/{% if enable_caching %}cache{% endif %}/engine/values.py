@@ -10,9 +10,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from enum import Enum
 from functools import lru_cache, partial
-from types import CellType
+from types import CellType, FunctionType
 from typing import Any, NamedTuple, get_type_hints
 
 from anyio import from_thread
@@ -27,8 +26,8 @@ from app.cache.engine.entry import Entry
 from app.cache.engine.equal import equal
 from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
 from app.cache.engine.http import Directives, directives_of
-from app.cache.engine.inputs import Unstable, digest, stable
-from app.cache.engine.policy import CachePolicy
+from app.cache.engine.inputs import Unstable, digest, outline, put_by_run, stable
+from app.cache.engine.policy import CachePolicy, code_of
 from app.cache.engine.ticket import Ticket, Wanted, admit
 
 
@@ -143,7 +142,7 @@ async def _begin(
     """Look the value of a call up, or begin the run that is to make it."""
     exchange, cache, outer = current.get(), cache_of_task(), reading_now.get()
     attempt = Attempt(policy)
-    if cache is None:
+    if cache is None or cache.loop is not asyncio.get_running_loop():
         return attempt
     serving = exchange.take_serving(policy) if exchange is not None else None
     if exchange is not None and serving is None and _is_endpoint(policy, exchange):
@@ -170,12 +169,13 @@ async def _begin(
 
     sessions = [v for v in given.values() if isinstance(v, AsyncSession | Session)]
     transactions = begun(*sessions)
+    unwritten = any(s.new or s.dirty or s.deleted for s in sessions)
     own = set[str]().union(*(work.changes() for work in transactions))
 
     def accepts(entry: Entry) -> bool:
         if entry.status != 0 or not directives.accepts(entry):
             return False
-        if not own.isdisjoint(entry.versions):
+        if unwritten or not own.isdisjoint(entry.versions):
             return False  # it lacks what its own transaction has changed
         try:
             attempt.value = form.decode(entry.body)
@@ -195,7 +195,10 @@ async def _begin(
             policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
             storable=not (
-                reading.root.open or transactions or any(map(_has_read, sessions))
+                reading.root.open
+                or transactions
+                or unwritten
+                or any(map(_has_read, sessions))
             ),
             in_thread=in_thread,
         ),
@@ -229,7 +232,7 @@ async def _told_apart(
         key = await policy.key(serving.request, (), given)
         return key, serving.variant(given)
     returns = repr(_signature(policy.function).return_annotation)
-    told: list[Any] = [policy.name, returns, _enclosed(policy.function)]
+    told: list[Any] = [policy.name, policy.code, returns, _enclosed(policy.function)]
     if policy.keys_all:
         told += [[name, _argument(name, value)] for name, value in given.items()]
     request = next((v for v in given.values() if isinstance(v, Request)), None)
@@ -259,8 +262,15 @@ def _enclosed(function: Callable[..., Any]) -> list[Any]:
             value = cell.cell_contents
             if isinstance(value, type):
                 found.append([value.__module__, value.__qualname__])
-            elif isinstance(value, str | int | float | Enum | None):
-                found.append(stable(value))
+            elif isinstance(value, FunctionType):
+                found.append([code_of(value), _enclosed(value)])
+            elif isinstance(value, list | dict | set):
+                continue  # it may be a cache or a counter of its own
+            else:
+                try:
+                    found.append(stable(value))
+                except Unstable:
+                    found.append(outline(value, public=True))
     return found
 
 
@@ -280,7 +290,9 @@ def _besides(serving: Serving | None) -> Any:
     if serving is None:
         return None
     response, tasks = serving.response, serving.tasks
-    return response.status_code, list(response.headers.raw), tasks and len(tasks.tasks)
+    put = put_by_run(serving.request.scope, serving.exchange)
+    added = tasks and len(tasks.tasks)
+    return response.status_code, list(response.headers.raw), added, put
 
 
 def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:

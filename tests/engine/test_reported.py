@@ -1,0 +1,301 @@
+"""What reviews found that looked where the code did not: each with its right answer."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from datetime import datetime
+from functools import wraps
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, PrivateAttr
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.cache import cached
+from app.cache.engine.inputs import Unstable, stable
+from app.cache.engine.policy import code_of
+from app.config import Settings
+from app.database import SessionDep
+from app.main import create_app
+from app.models import User
+from tests.asgi import lifespan
+from tests.people import Person
+
+router = APIRouter(prefix="/reported")
+tenant_now: ContextVar[str] = ContextVar("tenant_now", default="")
+tokens = iter(f"token{number}" for number in range(1000))
+
+
+class Tenant:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+async def tenant() -> Tenant:
+    return Tenant(tenant_now.get())
+
+
+class Search(BaseModel):
+    term: str = ""
+    _tenant: str = PrivateAttr(default_factory=lambda: tenant_now.get())
+
+
+class ByLanguage(JSONResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        language = Request(scope).headers.get("accept-language", "")
+        await HTMLResponse(language)(scope, receive, send)
+
+
+def plain(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@router.get("/form")
+@cached(namespace="reported")
+async def get_form(request: Request) -> str:
+    token: str = request.scope["session"].setdefault("csrf", next(tokens))
+    return token
+
+
+@router.get("/tenant")
+@cached(namespace="reported")
+async def get_tenant(found: Annotated[Tenant, Depends(tenant)]) -> str:
+    return found.name
+
+
+@router.get("/search")
+@cached(namespace="reported")
+async def get_search(search: Annotated[Search, Query()]) -> str:
+    return search._tenant
+
+
+@router.get("/language")
+@cached(namespace="reported")
+async def get_language() -> ByLanguage:
+    return ByLanguage(None)
+
+
+@router.get("/page")
+@cached(namespace="reported", vary=["Accept-Language"])
+async def get_page(request: Request) -> str:
+    return request.query_params["page"]
+
+
+@router.get("/self")
+@cached(namespace="reported")
+async def get_self(self: Annotated[Tenant, Depends(tenant)]) -> str:
+    return self.name
+
+
+@router.get("/plain")
+@cached(namespace="reported")
+@plain
+async def get_plain() -> str:
+    return "plain"
+
+
+@cached(namespace="reported:names")
+async def names(session: AsyncSession) -> list[str]:
+    return [*await session.scalars(select(User.first_name).order_by(User.id))]
+
+
+@router.get("/names")
+async def get_names(session: SessionDep) -> list[str]:
+    return await names(session)
+
+
+@router.post("/rename/{user_id}")
+async def rename(user_id: int, session: SessionDep) -> list[str]:
+    user = await session.get_one(User, user_id)
+    user.first_name = "Renamed"  # and not flushed
+    return await names(session)
+
+
+@router.get("/inside")
+@cached(namespace="reported:inside")
+async def get_inside(request: Request) -> str:
+    transport = httpx.ASGITransport(request.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+        return (await client.get("/reported/names")).text
+
+
+class Around:
+    """A middleware with a session, a tenant, and a principal of the owner's own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["session"] = {}
+            scope.setdefault("state", {})["principal"] = "ann"
+            tenant_now.set(Request(scope).headers.get("host", ""))
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture
+async def around(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(settings)
+    app.include_router(router)
+    app.add_middleware(Around)
+    transport = httpx.ASGITransport(app)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://it") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def routers() -> Sequence[APIRouter]:
+    return (router,)
+
+
+async def test_what_a_handler_puts_into_a_session_is_nobody_elses(
+    around: httpx.AsyncClient,
+) -> None:
+    answers = [(await around.get("/reported/form")).text for _ in range(3)]
+    assert len(set(answers)) == 3
+
+
+@pytest.mark.parametrize("path", ["tenant", "search?term=x", "self"])
+async def test_what_a_value_holds_is_told_apart(
+    around: httpx.AsyncClient, path: str
+) -> None:
+    for host in ("a", "b", "a", "b"):
+        answer = await around.get(f"/reported/{path}", headers={"Host": host})
+        assert (answer.status_code, answer.json()) == (200, host)
+
+
+async def test_a_response_that_looks_at_the_request_is_made_for_each(
+    client: httpx.AsyncClient,
+) -> None:
+    for language in ("de", "fr", "de"):
+        sent = {"Accept-Language": language}
+        answer = await client.get("/reported/language", headers=sent)
+        assert answer.text == language
+
+
+async def test_vary_leaves_out_headers_only(client: httpx.AsyncClient) -> None:
+    for page in ("1", "2", "1"):
+        assert (await client.get(f"/reported/page?page={page}")).json() == page
+
+
+async def test_a_wrapper_that_returns_a_coroutine_is_waited_for(
+    client: httpx.AsyncClient,
+) -> None:
+    for _ in range(2):
+        assert (await client.get("/reported/plain")).json() == "plain"
+
+
+async def test_a_principal_of_ones_own_is_no_error(around: httpx.AsyncClient) -> None:
+    assert (await around.get("/reported/names")).status_code == 200
+    assert (await around.get("/reported/tenant")).status_code == 200
+
+
+async def test_what_is_not_flushed_yet_is_in_a_cached_functions_value(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    for _ in range(2):
+        await client.get("/reported/names")
+    renamed = await client.post(f"/reported/rename/{user.id}")
+    assert renamed.json() == ["Renamed"]
+
+
+async def test_a_request_to_ones_own_service_is_read_anew_after_a_change(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    assert "Renamed" not in (await client.get("/reported/inside")).text
+    await client.post(f"/reported/rename/{user.id}")
+    assert "Renamed" in (await client.get("/reported/inside")).text
+
+
+class Api:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+async def test_functions_of_one_def_are_told_apart_by_what_they_enclose(
+    app: FastAPI,
+) -> None:
+    def made(api: Api) -> Callable[[int], Awaitable[str]]:
+        @cached(namespace="reported")
+        async def fetch(number: int) -> str:
+            return f"{api.url}/{number}"
+
+        return fetch
+
+    assert app.state.settings.cache_enabled
+    here, there = made(Api("here")), made(Api("there"))
+    for _ in range(2):
+        assert await here(1) == "here/1"
+        assert await there(1) == "there/1"
+
+
+async def test_a_cached_function_on_another_loop_just_runs(app: FastAPI) -> None:
+    @cached(namespace="reported")
+    async def slow(number: int) -> int:
+        await asyncio.sleep(0.05)
+        return number
+
+    def on_a_loop_of_its_own() -> int:
+        return asyncio.run(slow(1))
+
+    assert app.state.settings.cache_enabled
+    calls = [asyncio.to_thread(on_a_loop_of_its_own) for _ in range(10)]
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*calls) == [1] * 10
+
+
+def test_equal_texts_of_times_in_two_zones_are_two_values() -> None:
+    one, other = (
+        datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))
+        for zone in ("Europe/Paris", "Africa/Algiers")
+    )
+    assert one.isoformat() == other.isoformat()
+    assert stable(one) != stable(other)
+
+
+def test_what_cannot_be_looked_through_is_unstable_and_no_error() -> None:
+    @dataclasses.dataclass
+    class Tree:
+        parent: Any = None
+
+    tree = Tree()
+    tree.parent = tree
+    for value in (tree, User(id=1)):
+        with pytest.raises(Unstable):
+            stable(value)
+
+
+def test_another_release_of_a_function_is_another_function() -> None:
+    def first() -> str:
+        return "price 10"
+
+    def second() -> str:
+        return "price 20"
+
+    assert code_of(first) == code_of(first)
+    assert code_of(first) != code_of(second)
+
+
+@pytest.mark.parametrize("shape", [staticmethod, classmethod])
+def test_what_cannot_be_cached_is_refused_with_what_to_write(shape: Any) -> None:
+    with pytest.raises(ValueError, match="has to stand below"):
+        cached()(shape(lambda: 1))
+
+
+def test_an_object_is_refused_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match="write a `def` that calls it"):
+        cached()(Api("here"))  # type: ignore[arg-type]  # that is the mistake
