@@ -18,6 +18,9 @@ from app.main import create_app
 from tests.asgi import lifespan
 from tests.engine.each import ALL, opener
 from tests.engine.shop import Shop, opened
+from tests.service.migrations import migrations
+
+__all__ = ["migrations"]
 
 PROJECT = Path(__file__).parents[2]
 

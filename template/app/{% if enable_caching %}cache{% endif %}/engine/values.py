@@ -232,7 +232,8 @@ async def _told_apart(
         key = await policy.key(serving.request, (), given)
         return key, serving.variant(given)
     returns = repr(_signature(policy.function).return_annotation)
-    told: list[Any] = [policy.name, policy.code, returns, _enclosed(policy.function)]
+    enclosed = _enclosed(policy.function, objects=policy.keys_all)
+    told: list[Any] = [policy.name, policy.code, returns, enclosed]
     if policy.keys_all:
         told += [[name, _argument(name, value)] for name, value in given.items()]
     request = next((v for v in given.values() if isinstance(v, Request)), None)
@@ -254,8 +255,11 @@ def _argument(name: str, value: Any) -> Any:
         ) from None
 
 
-def _enclosed(function: Callable[..., Any]) -> list[Any]:
-    """Return what tells functions apart that another one has made from one `def`."""
+def _enclosed(function: Callable[..., Any], *, objects: bool) -> list[Any]:
+    """Return what tells functions apart that another one has made from one `def`.
+
+    Of `objects`, that is what they show; an own key builder says what of it matters.
+    """
     found: list[Any] = []
     for cell in _constant_cells(function):
         with suppress(ValueError):  # it is empty yet
@@ -263,14 +267,14 @@ def _enclosed(function: Callable[..., Any]) -> list[Any]:
             if isinstance(value, type):
                 found.append([value.__module__, value.__qualname__])
             elif isinstance(value, FunctionType):
-                found.append([code_of(value), _enclosed(value)])
+                found.append([code_of(value), _enclosed(value, objects=objects)])
             elif isinstance(value, list | dict | set):
                 continue  # it may be a cache or a counter of its own
             else:
                 try:
                     found.append(stable(value))
                 except Unstable:
-                    found.append(outline(value, public=True))
+                    found.append(outline(value, public=True) if objects else None)
     return found
 
 
