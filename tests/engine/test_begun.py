@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,8 +36,8 @@ async def get_names(session: SessionDep) -> list[str]:
 
 @router.get("/by-middleware")
 @cached(namespace="begun", key_builder=shared_key_builder)
-async def get_by_middleware() -> list[str]:
-    session = of_request.get()
+async def get_by_middleware(own: SessionDep) -> list[str]:
+    session = of_request.get(own)
     return [*await session.scalars(select(User.first_name).order_by(User.id))]
 
 
@@ -78,10 +78,13 @@ class SessionOfRequest:
         self.database = database
         self.slow: asyncio.Event | None = None
         self.began = asyncio.Event()
+        self.first: Executable = select(User.id)
+        self.apart = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self.database.session(writes=False) as session:
-            await session.scalar(select(User.id).limit(1))
+            first = session.execute(self.first)
+            await (asyncio.create_task(first) if self.apart else first)
             of_request.set(session)
             self.began.set()
             if self.slow is not None:
@@ -97,9 +100,11 @@ async def behind(settings: Settings) -> AsyncIterator[SessionOfRequest]:
         yield SessionOfRequest(app, app.state.database)
 
 
+@pytest.mark.parametrize("apart", [False, True])
 async def test_what_a_middlewares_session_reads_is_not_stored_as_if_it_were_new(
-    behind: SessionOfRequest, database: Database, user: Person
+    behind: SessionOfRequest, database: Database, user: Person, *, apart: bool
 ) -> None:
+    behind.apart = apart
     transport = httpx.ASGITransport(behind)
     async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
         behind.slow = asyncio.Event()
@@ -111,6 +116,20 @@ async def test_what_a_middlewares_session_reads_is_not_stored_as_if_it_were_new(
         behind.slow.set()
         await late
         assert "New" in (await client.get("/begun/by-middleware")).json()
+
+
+async def test_what_a_middlewares_session_has_changed_is_seen_by_the_handler(
+    behind: SessionOfRequest, user: Person
+) -> None:
+    transport = httpx.ASGITransport(behind.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+        for outcome in ("MISS", "HIT"):
+            answer = await client.get("/begun/by-middleware")
+            assert answer.headers["X-FastAPI-Cache"] == outcome
+    behind.first = update(User).values(first_name="Changed")
+    transport = httpx.ASGITransport(behind)
+    async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+        assert (await client.get("/begun/by-middleware")).json() == ["Changed"]
 
 
 async def test_a_transaction_that_began_in_another_task_is_seen(

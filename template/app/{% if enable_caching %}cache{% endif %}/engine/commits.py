@@ -200,6 +200,9 @@ class _Watcher:
         reading = reading_now.get()
         if reading is not None:
             self._note_reads(does, context, reading)
+            of = work.reading
+            if not work.ended and (of is None or of.root is not reading.root):
+                reading.use(None)  # its snapshot may be older than what was looked up
         by_function = not self._catalog.writers.isdisjoint(does.names)
         if does.everything or by_function:
             work.touch([ROOT], (text.split(None, 1) or ["SQL"])[0].upper())

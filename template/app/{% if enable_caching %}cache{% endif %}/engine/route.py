@@ -208,7 +208,7 @@ class CachedRoute:
         directives, fresh = directives_of(exchange.headers), response.headers.raw
         set_now = {name.decode("latin-1").lower() for name, _ in fresh}
 
-        works = exchange.reading.under_way
+        works = [*exchange.reading.under_way, *outside.get()]
         own = set[str]().union(*(work.changes() for work in works))
 
         def accepts(entry: Entry) -> bool:
