@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+import app.pages as pages
 import app.resources.yours as yours
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
@@ -29,7 +30,6 @@ from app.middleware import (
     StartupLine,
 )
 from app.openapi import describe_problems, operation_id
-from app.pages import install_pages, pages_lifespan
 from app.resources import api_router
 
 # Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).
@@ -82,10 +82,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ResponseHeaders, hsts_max_age=settings.hsts_max_age)
     app.add_middleware(StartupLine)
     app.add_middleware(HiddenQuery)
+    pages.install_pages(app)
     if settings.serves_docs:
         serve_docs(app)
     app.include_router(api_router)
-    install_pages(app)
     return app
 
 
@@ -101,7 +101,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             last_use_recorder(app),
             limits_lifespan(app),
             metrics_lifespan(app),
-            pages_lifespan(app),
+            pages.pages_lifespan(app),
         ):
             yield
     finally:
