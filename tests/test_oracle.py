@@ -14,7 +14,7 @@ from harness import Project, Template
 
 ORACLE = Path(__file__).parent / "oracle"
 # The workers and the driver run in the service's environment.
-PYTHON = ("uv", "run", "--quiet", "--with", "hypothesis>=6.160", "python", "-m")
+RUN = ("uv", "run", "--quiet", "--with", "hypothesis>=6.160")
 
 SQLITE: list[Any] = [("sqlite", "memory"), ("sqlite", "redis")]
 POSTGRESQL: list[Any] = [
@@ -51,7 +51,7 @@ def environment(service: Project) -> Iterator[dict[str, str]]:
 def run(service: Project, environment: dict[str, str], *options: str) -> str:
     if service.answers["database"] == "postgresql":
         options = (*options, "--postgresql")
-    return service.run(*PYTHON, "tests.oracle", *options, **environment)
+    return service.run(*RUN, "python", "-m", "tests.oracle", *options, **environment)
 
 
 def test_answers_are_equal(service: Project, environment: dict[str, str]) -> None:
@@ -76,4 +76,4 @@ def test_answers_are_equal_with_each_choice_alone(
 
 
 def test_oracle_is_typed_like_a_service(service: Project) -> None:
-    service.run("mypy", "tests/oracle")
+    service.run(*RUN, "mypy", "tests/oracle")
