@@ -43,7 +43,7 @@ def test_off_is_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert done.returncode == 0, done.stderr
     imported = {name for name in done.stdout.split() if name.startswith("app.cache")}
-    assert imported == {"app.cache", "app.cache.off", "app.cache.switch"}
+    assert imported == {"app.cache", "app.cache.off"}
     assert not {"fastapi_cache", "jinja2"} & set(done.stdout.split())
 
 

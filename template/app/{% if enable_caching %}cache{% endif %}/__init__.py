@@ -8,7 +8,7 @@ only makes something. How it is done is in `engine/`, which you need not read.
 
 from typing import TYPE_CHECKING
 
-from app.cache.switch import is_on
+from app.cache.off import is_on
 
 if TYPE_CHECKING or is_on():
     from app.cache.decorator import cached

@@ -14,7 +14,7 @@ from app.cache.engine.policy import (
     streaming,
 )
 from app.cache.keys import default_key_builder
-from app.cache.switch import is_on
+from app.cache.off import is_on
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,14 +1,25 @@
-"""What is stored for a request, and why it would or would not be a hit."""
+"""What is stored for a request, and dropping it by its namespace."""
 
 import time
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
-from app.cache.engine.entry import Entry, namespaces_of, version_place
+from app.cache.engine.entry import (
+    Entry,
+    may_overlap,
+    namespaces_of,
+    owner_of,
+    version_place,
+)
 from app.cache.engine.http import age_of
+from app.cache.engine.memory import OtherMemory
+from app.cache.engine.policy import policies
 from app.cache.engine.rules import all_tables, rules
 from app.cache.engine.store import CLOSED
+from app.cache.setup import opened_caches
+from app.config import Settings
 
 
 async def looked_up(
@@ -57,6 +68,41 @@ async def looked_up(
         left = max(0, int(entry.expires_at - time.time()))
         shown |= {"age": f"{age_of(entry)} s", "expires in": f"{left} s"}
     return shown
+
+
+async def dropped(settings: Settings, namespace: str, cause: str) -> str:
+    """Drop a namespace, and return in a sentence what that did."""
+    name = owner_of(namespace)
+    async with opened_caches(settings) as caches:
+        for cache in caches:
+            await cache.invalidate([namespace], cause)
+        undone = any(cache.store.fallback for cache in caches)
+        whole = any(isinstance(cache.store, OtherMemory) for cache in caches)
+    if undone:
+        what = name or "everything"
+        return f"Not dropped yet: {what}; see: api-admin cache status"
+    if whole:
+        return "Dropped everything that services on this machine have in memory."
+    return f"Dropped {name} and all below it." if name else "Dropped everything."
+
+
+def warning(namespace: str) -> str:
+    """Return what is to be said of a name that nothing cached has; mostly nothing."""
+    known = set(known_names())
+    if any(may_overlap(each, namespace) for each in known):
+        return ""
+    nearest = get_close_matches(namespace, known, 1, cutoff=0.4)
+    meant = f"did you mean {nearest[0]}?" if nearest else "see: api-admin routes"
+    return f"No cached route has the namespace {namespace}; {meant}"
+
+
+def known_names() -> Iterator[str]:
+    """Yield with what keys begin, and what changes invalidate."""
+    for policy in policies:
+        yield policy.namespace or policy.name
+    for rule in (rule for of_model in rules.values() for rule in of_model):
+        yield rule.template
+    yield from all_tables()
 
 
 def _why_not(

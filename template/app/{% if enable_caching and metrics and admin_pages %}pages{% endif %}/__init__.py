@@ -7,7 +7,7 @@ while the cache is off.
 
 from typing import TYPE_CHECKING
 
-from app.cache.switch import is_on
+from app.cache.off import is_on
 
 if TYPE_CHECKING or is_on():
     from app.pages.setup import install_pages, pages_lifespan

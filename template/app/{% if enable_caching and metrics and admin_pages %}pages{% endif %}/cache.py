@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.cache.clear import dropped, known_names, warning
+from app.cache.stored import dropped, known_names, warning
 from app.errors import AppError, BadRequest
 from app.logs import SERVER
 from app.metrics import totals

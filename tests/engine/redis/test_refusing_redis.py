@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.cache.engine.redis.advice import RIGHTS
+from app.cache.engine.redis.settings import RIGHTS
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
 from tests.servers.valkey import Valkey

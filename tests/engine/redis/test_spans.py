@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from app.cache import cached
-from app.cache.engine.redis.line import Line
+from app.cache.engine.redis.connection import Line
 from app.cache.engine.redis.server import RedisServer
 from app.config import Settings
 from app.main import create_app

@@ -110,7 +110,7 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
 
     A cache in memory is always dropped whole.
     """
-    from app.cache.clear import dropped, warning
+    from app.cache.stored import dropped, warning
     from app.commands.cache.caller import quiet_app
     from app.commands.cache.shared import cache_settings, store_of
 

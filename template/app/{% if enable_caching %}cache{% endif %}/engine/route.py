@@ -26,6 +26,7 @@ from app.cache.engine.exchange import (
     SCOPE_KEY,
     Exchange,
     RecordedState,
+    Recorder,
     Run,
     Serving,
     exchange_of,
@@ -59,7 +60,6 @@ from app.cache.engine.providers import (
     params_of,
     sight_of,
 )
-from app.cache.engine.recorder import Recorder
 from app.cache.engine.ticket import Found, Wanted, admit
 
 _CONNECTION, _RESPONSE = "cache_connection", "cache_response"

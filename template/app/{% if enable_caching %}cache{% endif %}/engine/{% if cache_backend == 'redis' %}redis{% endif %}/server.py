@@ -12,9 +12,8 @@ from redis.exceptions import MovedError
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
-from app.cache.engine.redis.advice import explain
-from app.cache.engine.redis.link import Command, Link, name_of
-from app.cache.engine.redis.settings import RedisSettings
+from app.cache.engine.redis.connection import Command, Link, name_of
+from app.cache.engine.redis.settings import RedisSettings, explain
 from app.cache.engine.redis.spans import line_of
 from app.cache.engine.store import StoreError
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from app.cache.engine.redis.line import Line
-from app.cache.engine.redis.link import Command, Link
+from app.cache.engine.redis.connection import Command, Line, Link
 from app.cache.engine.store import StoreError
 
 
