@@ -217,7 +217,7 @@ def test_what_a_switch_leaves_behind_in_env_stops_nothing_but_what_is_turned_on(
     project = template.render(**as_answers(row))
     names = env_names(project)
     (parts,) = re.findall(
-        r"^PARTS = (\{.*?^\})", project.text("app/config/env.py"), re.M | re.S
+        r"^PARTS = (\{.*?^\})", project.text("app/config/load.py"), re.M | re.S
     )
     gone = tuple(
         part

@@ -63,7 +63,7 @@ def check_password(text: str) -> None:
     from pydantic import TypeAdapter
 
     from app.config import get_settings
-    from app.managers.password_rules import require_good_password
+    from app.managers.passwords import require_good_password
     from app.schemas.fields import NewPassword
 
     TypeAdapter(NewPassword).validate_python(text)

@@ -47,7 +47,7 @@ def check(
     Finds missing and misspelled names, invalid values, names that are set twice and
     lines that cannot be read. Exits with 1 when there is something to mend.
     """
-    from app.config.env import env_path
+    from app.config.load import env_path
 
     path = env_path()
     if fix:
@@ -71,8 +71,7 @@ def check(
 
 def find_problems(path: Path | None) -> list[str]:
     """Return one line for each thing that is wrong with the settings."""
-    from app.config.env import name_problems, read_env_file
-    from app.config.load import value_problems
+    from app.config.load import name_problems, read_env_file, value_problems
 
     if path is None:
         return name_problems({}, os.environ) + value_problems({})
@@ -111,7 +110,7 @@ def missing(path: Path) -> list[env_file.Entry]:
 
 
 def _look_who_can_read(path: Path | None, *, fix: bool) -> None:
-    from app.config.env import read_env_file
+    from app.config.load import read_env_file
 
     in_file = read_env_file(path) if path and path.exists() else {}
     url = os.environ.get("DATABASE_URL") or in_file.get("DATABASE_URL") or ""
@@ -131,7 +130,7 @@ def _look_who_can_read(path: Path | None, *, fix: bool) -> None:
 
 
 def _fix(path: Path | None) -> None:
-    from app.config.env import read_env_file
+    from app.config.load import read_env_file
 
     if path is None:
         raise Refused("There is no file to fix: ENV_FILE is empty")

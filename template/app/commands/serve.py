@@ -102,7 +102,7 @@ def look_who_can_read(settings: Settings) -> None:
 
     There another user, such as a backup's, may read it on purpose.
     """
-    from app.config.env import env_path
+    from app.config.load import env_path
 
     found = open_to_others(env_path(), settings.database_url)
     if not found:

@@ -3,7 +3,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
-from app.config.types import CommaList
+from app.config.server import CommaList
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CATEGORIES = ("CACHE", "REQUESTS", "AUTH", "DATABASE", "ALL", "NONE")

@@ -4,12 +4,11 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.config.app import AppSettings
 from app.config.auth import OF_TESTS, AuthSettings
 from app.config.database import DatabaseSettings
 from app.config.logging import LogSettings
 from app.config.parts import DESCRIPTION, PACKAGE, TITLE, PartSettings
-from app.config.server import ServerSettings
+from app.config.server import AppSettings, ServerSettings
 
 
 class Settings(

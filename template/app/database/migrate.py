@@ -20,12 +20,12 @@ from sqlalchemy import make_url
 
 from app.config.settings import Settings
 from app.database.engine import Database
-from app.database.ready import one_line_errors
 from app.database.revisions import (
     MIGRATIONS,
     current_revisions,
     head_revisions,
     lacks_migrations,
+    one_line_errors,
     require_one_head,
 )
 from app.errors import StartupError, reason

@@ -1,15 +1,19 @@
-"""Where the database is, and where its migrations lead."""
+"""Where the database is, where its migrations lead, and whether a service can start."""
 
+import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.engine import Database
-from app.errors import StartupError
+from app.errors import StartupError, reason
+from app.logs import DATABASE
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -80,3 +84,56 @@ def _scripts() -> ScriptDirectory:
         except UserWarning as warning:
             raise StartupError(f"{MIGRATIONS}: {warning}") from warning
     return scripts
+
+
+# Seconds that the database has to answer in when the service starts.
+PATIENCE = 10.0
+
+
+async def require_ready(database: Database) -> str:
+    """Return the revision that the database is at.
+
+    Raises StartupError when it is missing, read-only, silent or old.
+    """
+    if database.url.get_backend_name() == "sqlite":
+        _require_file(database.url)
+    with one_line_errors(database.url):
+        await database.check(PATIENCE)
+        current = await current_revisions(database)
+    shown = database.url.render_as_string()
+    if lacks_migrations(current):
+        require_one_head()
+        at = ", ".join(current) or "empty"
+        raise StartupError(
+            f"The database {shown} is behind on migrations ({at});"
+            " run: api-admin db upgrade"
+        )
+    if unknown := unknown_revisions(current):
+        DATABASE.warning(
+            "the database is at revision %s, which this version does not know",
+            ", ".join(unknown),
+        )
+    return ", ".join(current)
+
+
+@contextmanager
+def one_line_errors(url: URL) -> Iterator[None]:
+    """Turn what a driver raises into a StartupError that names the database."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise StartupError(
+            f"The database {url.render_as_string()} cannot be used: {reason(error)}"
+        ) from error
+
+
+def _require_file(url: URL) -> None:
+    file = Path(url.database or "")
+    if not file.exists():
+        raise StartupError(
+            f"The database file {file} does not exist; run: api-admin db upgrade"
+        )
+    # SQLite keeps its journal beside the file.
+    for path in (file, file.parent):
+        if not os.access(path, os.W_OK):
+            raise StartupError(f"The database cannot be written: {path} is read-only")

@@ -4,12 +4,16 @@ A line reads `2026-01-02 14:23:45 | CACHE | text`, or is a JSON object: LOG_FORM
 LOG_CATEGORIES says which categories speak; warnings and errors are always shown.
 """
 
+import json
 import logging
+import sys
 from asyncio import CancelledError
 from collections.abc import Collection
-from typing import Literal
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
 
-from app.logs.format import FORMATTERS, StderrHandler
+from opentelemetry import trace
 
 AUTH = logging.getLogger("app.auth")
 CACHE = logging.getLogger("app.cache")
@@ -17,7 +21,13 @@ DATABASE = logging.getLogger("app.database")
 REQUESTS = logging.getLogger("app.requests")
 SERVER = logging.getLogger("app.server")
 
-__all__ = ["AUTH", "CACHE", "DATABASE", "REQUESTS", "SERVER", "configure_logs"]
+# Empty outside a request. Threads and tasks that a request starts have it, too.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+__all__ = [
+    *("AUTH", "CACHE", "DATABASE", "REQUESTS", "SERVER"),
+    *("configure_logs", "request_id"),
+]
 
 _CATEGORIES = {
     "AUTH": ["app.auth"],
@@ -69,3 +79,92 @@ def _tells_something(record: logging.LogRecord) -> bool:
     """Drop the traceback of a request that the end has cut off: REQUESTS names it."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not issubclass(kind, CancelledError)
+
+
+# One record stays one line, whatever a client put into its path.
+_BREAKS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _BREAKS}
+# A traceback has lines of its own, which are indented.
+_ESCAPES_BUT_LINES = {code: _ESCAPES[code] for code in _BREAKS if code != ord("\n")}
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-01-02 14:23:45 | CACHE | text`, then the traceback, if there is one.
+
+    The text of a warning begins with WARNING, that of an error with ERROR; a line that
+    was written during a request ends with ` | ` and the request's id.
+    """
+
+    def __init__(self) -> None:
+        line = "%(asctime)s | %(category)s | %(message)s"
+        super().__init__(line, "%Y-%m-%d %H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.category = _category(record)
+        message, during = record.message.rstrip("\n"), request_id.get()
+        if record.levelno >= logging.WARNING:
+            message = f"{record.levelname}: {message}"
+        if during:
+            message = f"{message} | {during}"
+        record.message = message.translate(_ESCAPES)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record).translate(_ESCAPES_BUT_LINES)
+        # An exception may quote a client; no line of it looks like one of the log.
+        return text.replace("\n", "\n  ")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII, so that nothing in it is a control character.
+
+    A record's `fields` (`extra={"fields": {…}}`) are fields of the object, too.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _rfc3339(record.created),
+            "level": record.levelname,
+            "category": _category(record),
+            "logger": record.name,
+            "message": record.getMessage().rstrip("\n"),
+        }
+        if during := request_id.get():
+            line["request_id"] = during
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            line["trace_id"] = f"{context.trace_id:032x}"
+            line["span_id"] = f"{context.span_id:016x}"
+        line |= getattr(record, "fields", {}) | line  # what is ours stays
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return _encode(line)
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is now, not to what it was at the start."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+_encode = json.JSONEncoder(default=str).encode
+
+FORMATTERS = {"text": LineFormatter, "json": JsonFormatter}
+
+
+def _category(record: logging.LogRecord) -> str:
+    """`app.cache` is CACHE, a library of the database DATABASE, the rest SERVER."""
+    package, _, rest = record.name.partition(".")
+    if package == "app" and rest:
+        return rest.partition(".")[0].upper()
+    return "DATABASE" if package in ("sqlalchemy", "alembic") else "SERVER"
+
+
+def _rfc3339(seconds: float) -> str:
+    """Return a time as `2026-01-02T14:23:45.123Z`."""
+    time = datetime.fromtimestamp(seconds, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 
 from app.logs import SERVER
-from app.middleware.address import PROBES
+from app.middleware.bounds import PROBES
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _OURS = ("asgi", "fastapi", "logging", "starlette")  # FastAPI and app.logs do that

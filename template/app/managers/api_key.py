@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.config import Settings, get_settings
 from app.errors import Conflict, Forbidden, NotFound
 from app.logs import AUTH
-from app.managers.key_text import key_hash, new_key_text
 from app.managers.principal import Principal
 from app.managers.scopes import read_scopes, role_scopes
+from app.managers.tokens import key_hash, new_key_text
 from app.models.api_key import ApiKey
 from app.models.user import User
 from app.schemas.api_key import ApiKeyCreate, ApiKeyUpdate

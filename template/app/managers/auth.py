@@ -17,7 +17,6 @@ from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
 from app.errors import BadRequest, Forbidden, NotAuthenticated
-from app.managers.key_text import parse_key_text
 from app.managers.last_use import LastUse
 from app.managers.principal import (
     Principal,
@@ -25,7 +24,7 @@ from app.managers.principal import (
     load_session_principal,
 )
 from app.managers.scopes import ALL_SCOPES
-from app.managers.tokens import read_token
+from app.managers.tokens import parse_key_text, read_token
 from app.models.user import Role, User
 from app.schemas.fields import UserId
 

@@ -16,8 +16,8 @@ from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
 from app.errors import NotAuthenticated
-from app.managers.key_text import KeyText, cache_digest, key_hash
 from app.managers.scopes import effective_scopes, role_scopes
+from app.managers.tokens import KeyText, cache_digest, key_hash
 from app.models.api_key import ApiKey
 from app.models.auth_session import AuthSession
 from app.models.user import Role, User

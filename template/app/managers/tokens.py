@@ -1,14 +1,27 @@
-"""Access and refresh tokens: JWTs (RFC 7519) that name a session.
+"""What callers show, and the keys that it is signed with.
 
-A token is only a claim. Whether its session still exists is asked on every request, so
-logout, a ban or a new password end it at once.
+A token is a JWT (RFC 7519) that names a session, and only a claim. Whether the session
+still exists is asked on every request, so logout, a ban or a new password end it at
+once.
+
+An API key is `ak_{user}_{prefix}_{secret}{crc32}`. The user and the prefix find the
+row, the secret proves it, and the checksum tells a mistyped or cut off key without
+asking the database.
+
+There is one key for each purpose, derived from `SECRET_KEY`. What is signed for one
+says nothing about another: a stored HMAC of an API key is of no use as its name in the
+cache, and neither signs a token.
 """
 
+import hmac
 import re
+import secrets
 import time
+import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -17,7 +30,6 @@ import jwt
 from app.config import Settings
 from app.database.base import utc_now
 from app.errors import NotAuthenticated
-from app.managers.keyring import derive_key
 from app.models.auth_session import AuthSession
 from app.schemas.auth import TokenPair
 from app.schemas.fields import MAX_ID
@@ -119,3 +131,69 @@ def _encode(
         "exp": expires_at,
     }
     return jwt.encode(claims, signing_key(settings), algorithm=ALGORITHM)
+
+
+LOWER = "0123456789abcdefghijklmnopqrstuvwxyz"
+LETTERS = LOWER + LOWER[10:].upper()
+PATTERN = re.compile(
+    r"(?P<body>ak_(?P<user_id>[1-9][0-9]{0,18})_(?P<prefix>[0-9a-z]{10})"
+    r"_[0-9A-Za-z]{43})(?P<checksum>[0-9a-f]{8})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyText:
+    """A whole key, as its owner sends it."""
+
+    user_id: int
+    prefix: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"KeyText({self.user_id}, {self.prefix!r}, …)"
+
+
+def new_key_text(user_id: int) -> KeyText:
+    """A new key, with 256 random bits."""
+    prefix = "".join(secrets.choice(LOWER) for _ in range(10))
+    secret = "".join(secrets.choice(LETTERS) for _ in range(43))
+    body = f"ak_{user_id}_{prefix}_{secret}"
+    return KeyText(user_id, prefix, body + _checksum(body))
+
+
+def parse_key_text(text: str) -> KeyText | None:
+    """The parts of a key; None if it is none, mistyped or cut off."""
+    match = PATTERN.fullmatch(text)
+    if match is None or _checksum(match["body"]) != match["checksum"]:
+        return None
+    user_id = int(match["user_id"])
+    return KeyText(user_id, match["prefix"], text) if user_id < 2**63 else None
+
+
+def key_hash(key: KeyText, settings: Settings) -> str:
+    """What the database holds of a key."""
+    return keyed_digest(settings, "api-key", key.text)
+
+
+def cache_digest(key: KeyText, settings: Settings) -> str:
+    """What the cache may know a key by; not what the database holds."""
+    return keyed_digest(settings, "api-key-in-cache", key.text)
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"
+
+
+def derive_key(settings: Settings, purpose: str) -> bytes:
+    """32 bytes that only `SECRET_KEY` and the purpose determine."""
+    return _derive(settings.secret_key.get_secret_value(), purpose)
+
+
+def keyed_digest(settings: Settings, purpose: str, text: str) -> str:
+    """The text's HMAC-SHA256 for this purpose, as 64 hexadecimal digits."""
+    return hmac.digest(derive_key(settings, purpose), text.encode(), sha256).hex()
+
+
+@lru_cache(maxsize=16)
+def _derive(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), f"app/{purpose}".encode(), sha256)

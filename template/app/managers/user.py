@@ -11,8 +11,7 @@ from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.logs import AUTH
 from app.managers.auth import Principal, require_scopes
 from app.managers.auth_session import AuthSessionManager
-from app.managers.password_rules import require_good_password
-from app.managers.passwords import hash_password, verify_password
+from app.managers.passwords import hash_password, require_good_password, verify_password
 from app.managers.scopes import role_scopes
 from app.models.api_key import ApiKey
 from app.models.user import Role, User

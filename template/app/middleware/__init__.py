@@ -1,10 +1,8 @@
 """Pure ASGI middleware: no task and no buffer between a client and a route."""
 
-from app.middleware.address import AllowedHosts, RootPath
-from app.middleware.bounds import Bounds
+from app.middleware.bounds import AllowedHosts, Bounds, RootPath
 from app.middleware.headers import ResponseHeaders
-from app.middleware.query import HiddenQuery
-from app.middleware.requests import RequestLog
+from app.middleware.requests import HiddenQuery, RequestLog
 from app.middleware.startup import StartupLine
 
 # None of them changes a body, so a cached answer's tag is that of what is sent.

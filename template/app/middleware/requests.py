@@ -1,4 +1,4 @@
-"""What happened to each request."""
+"""What happened to each request, in the log and in its span."""
 
 import logging
 import re
@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from contextvars import Token
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, problem_response
-from app.logs import REQUESTS, SERVER
-from app.logs.request import request_id
-from app.middleware.address import PROBES
-from app.middleware.route import route_path
+from app.logs import REQUESTS, SERVER, request_id
+from app.middleware.bounds import PROBES
 
 HEADER = "X-Request-ID"
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -156,3 +155,33 @@ def _outcome(status: str) -> str | None:
         if word in what:
             return word
     return "miss"
+
+
+class HiddenQuery:
+    """Hide the query that FastAPI has put into a request's span: it may hold a token.
+
+    It is the outermost, so that it also runs where another one refuses the request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"]:
+            trace.get_current_span().set_attribute("url.query", "REDACTED")
+        await self.app(scope, receive, send)
+
+
+def route_path(scope: Scope) -> str | None:
+    """Return the route's path as it was declared, with the prefixes of its routers.
+
+    And with those of mounts. None before a route was found, or where there is none.
+    """
+    # FastAPI keeps here what a router's prefixes make of its routes.
+    included: Any = scope.get("fastapi", {}).get("effective_route_context")
+    route: Any = included or scope.get("route")
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if not path:
+        return None
+    root: str = scope.get("root_path", "")
+    return root.removeprefix(scope.get("app_root_path", root)) + str(path)

@@ -1,8 +1,8 @@
 from fastapi import APIRouter, Request
 
-from app.docs import DOCS_URL
+from app.openapi import DOCS_URL
 from app.resources.dependencies import ANYONE
-from app.schemas.home import Home
+from app.schemas.health import Home
 
 router = APIRouter(tags=["health"], dependencies=[ANYONE])
 

@@ -16,7 +16,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.errors import BadRequest, Forbidden
-from app.managers.keyring import keyed_digest
+from app.managers.tokens import keyed_digest
 from app.pages.session import PageUser, cookie_name
 
 FIELD = "csrf"

@@ -15,7 +15,7 @@ from app.errors import NotAuthenticated, problem_response
 from app.metrics.cache import CacheNumbers
 from app.metrics.numbers import Numbers
 from app.metrics.totals import totals
-from app.middleware.route import route_path
+from app.middleware.requests import route_path
 
 PATH = "/metrics"
 UNMATCHED = "unmatched"

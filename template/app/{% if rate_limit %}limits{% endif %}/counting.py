@@ -16,7 +16,7 @@ from app.config import Settings
 from app.errors import TooManyRequests
 from app.limits.storage import Storage, storage_for
 from app.logs import SERVER
-from app.managers.keyring import keyed_digest
+from app.managers.tokens import keyed_digest
 
 _FIELDS = ("RateLimit-Policy", "RateLimit")
 

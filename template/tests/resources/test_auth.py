@@ -14,7 +14,7 @@ from app.config import Settings
 from app.database import Database
 from app.errors import Invalid
 from app.managers import passwords
-from app.managers.password_rules import require_good_password
+from app.managers.passwords import require_good_password
 from app.managers.tokens import signing_key
 from app.models import User
 from tests.people import LogIn, MakeKey, MakeUser, Person

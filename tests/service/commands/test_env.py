@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import app
-from app.config.env import setting_names
+from app.config.load import setting_names
 from tests.commands.conftest import Run
 from tests.service.modes import run_python
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.config import get_settings
-from app.config.env import setting_names
+from app.config.load import setting_names
 
 SECRET_KEY = "0f1c7b9e5a2d48368c4b6f0a1e9d7352"
 REQUIRED = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": "sqlite+aiosqlite:///app.db"}

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.config import get_settings
-from app.config.address import driver_arguments, parse_address
+from app.config.database import driver_arguments, parse_address
 from app.errors import StartupError
 from tests.service.config.conftest import WriteEnv
 from tests.service.config.test_load import refusal

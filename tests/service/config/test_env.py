@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from app.config import Settings, env
-from app.config.env import name_problems, setting_names
+from app.config import Settings, load
+from app.config.load import name_problems, setting_names
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
 
@@ -44,8 +44,8 @@ def test_the_environment_may_hold_anything_else() -> None:
 class TestPartsThatAreNotThere:
     @pytest.fixture(autouse=True)
     def mail(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(env, "PARTS", {"MAIL_": "-d mail=true"})
-        monkeypatch.setattr(env, "SWITCHES", ("MAIL_ENABLED",))
+        monkeypatch.setattr(load, "PARTS", {"MAIL_": "-d mail=true"})
+        monkeypatch.setattr(load, "SWITCHES", ("MAIL_ENABLED",))
 
     @pytest.mark.parametrize("name", ["MAIL_ENABLED", "MAIL_HOST"])
     def test_are_named_with_the_command_that_adds_them(self, name: str) -> None:

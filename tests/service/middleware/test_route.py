@@ -3,7 +3,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.middleware.route import route_path
+from app.middleware.requests import route_path
 
 
 @pytest.mark.parametrize("root_path", ["", "/api"])
