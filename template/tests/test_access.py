@@ -26,7 +26,7 @@ from app.managers.auth import AuthManager
 from app.managers.scopes import ALL_SCOPES, role_scopes
 from app.managers.tokens import signing_key
 from app.models import ApiKey, AuthSession, Role, User
-from app.resources.access import Access, access_of, guards, walk
+from app.resources.dependencies import Access, access_of, guards, walk
 from tests.paths import filled
 from tests.people import Headers, MakeKey, MakeUser, Person
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.metrics.folder import FOLDERS, OUTSIDE, ROOM
+from app.metrics.numbers import FOLDERS, OUTSIDE, ROOM
 
-COUNT = "from app.metrics.causes import count_outside; count_outside('command')"
-JOIN = "from app.metrics.folder import join; print(join())"
+COUNT = "from app.metrics.cache import count_outside; count_outside('command')"
+JOIN = "from app.metrics.numbers import join; print(join())"
 # A disk without room for half of a file, as far as this process can tell.
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, 2**19));"
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.console import counting, hint, print_json, say
-from app.commands.options import AsJson, Yes
+from app.commands.console import AsJson, Yes, confirm, counting, hint, print_json, say
 from app.commands.populate import add_users
-from app.commands.prompts import confirm
 from app.commands.refusals import Refused
 from app.commands.running import in_session
 

@@ -8,7 +8,7 @@ import typer
 
 from app.commands import env_file
 from app.commands.console import hint, print_json, say
-from app.commands.private_files import close_to_others, listed, open_to_others
+from app.commands.env_file import close_to_others, listed, open_to_others
 from app.commands.refusals import Refused
 
 EXAMPLE = Path(".env.example")

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.accounts import find_user, row_id
-from app.commands.console import hint, print_json, print_table, say
-from app.commands.options import AsJson, Page, Size, Who, Yes
-from app.commands.paging import announce
-from app.commands.prompts import confirm
+from app.commands.console import (
+    AsJson,
+    Page,
+    Size,
+    Who,
+    Yes,
+    announce,
+    confirm,
+    hint,
+    print_json,
+    print_table,
+    say,
+)
 from app.commands.refusals import Refused
-from app.commands.running import in_session
+from app.commands.running import find_user, in_session, row_id
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

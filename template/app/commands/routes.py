@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from app.commands.console import print_json, print_table, say
-from app.commands.options import AsUser
+from app.commands.console import AsUser, print_json, print_table, say
 from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def routes(
 def describe(service: FastAPI) -> Iterator[RouteInfo]:
     """Walk the routes of the app, in the order in which they match."""
     from app.cache import cache_policy
-    from app.resources.access import access_of, walk
+    from app.resources.dependencies import access_of, walk
 
     for path, route in walk(service.routes):
         access = access_of(route)

@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.commands.accounts import (
-    change_user,
-    check_email,
-    check_name,
-    check_password,
-    find_user,
-)
-from app.commands.console import print_json, print_record, print_table, say
-from app.commands.options import (
+from app.commands.console import (
     AsJson,
     Page,
     Password,
@@ -22,10 +14,23 @@ from app.commands.options import (
     Size,
     Who,
     Yes,
+    announce,
+    ask,
+    ask_password,
+    confirm,
+    print_json,
+    print_record,
+    print_table,
+    say,
 )
-from app.commands.paging import announce
-from app.commands.prompts import ask, ask_password, confirm
-from app.commands.running import in_session
+from app.commands.running import (
+    change_user,
+    check_email,
+    check_name,
+    check_password,
+    find_user,
+    in_session,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

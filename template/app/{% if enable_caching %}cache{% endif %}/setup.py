@@ -21,7 +21,7 @@ from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
 from app.metrics import MIDDLEWARE
-from app.metrics.causes import count_outside
+from app.metrics.cache import count_outside
 from app.middleware import KEEP_BODIES
 
 

@@ -1,8 +1,8 @@
 """Pages for admins, below /admin: how the cache does, and buttons for it.
 
-They are made here and work without JavaScript. `session.py` has who gets in, `forms.py`
-what a form has to show, `html.py` what each page tells the browser. There are none
-while the cache is off.
+They are made here and work without JavaScript. `session.py` has who gets in and what a
+form has to show, `html.py` what each page tells the browser. There are none while the
+cache is off.
 """
 
 from typing import TYPE_CHECKING

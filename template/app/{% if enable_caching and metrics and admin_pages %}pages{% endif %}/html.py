@@ -1,5 +1,7 @@
-"""Pages from `templates/`, and what each of them tells the browser."""
+"""Pages from `templates/`: what each tells the browser; numbers as people read them."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,22 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.pages import figures
-
 # Only files of our own, nothing inline, and no other page may frame or be sent to.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters.update(figures.FILTERS)
 
 
 def page(request: Request, name: str, status: int = 200, **about: Any) -> HTMLResponse:
@@ -43,3 +34,67 @@ def root_of(request: Request) -> str:
     """Return what stands before the paths of all pages, as in /api/admin."""
     above: str = request.scope.get("app_root_path", "")
     return f"{above.rstrip('/')}/admin"
+
+
+def number(value: float) -> str:
+    """As in 1,234."""
+    return f"{value:,.0f}"
+
+
+def count(value: float) -> str:
+    """The same; a dash for none, so that a table shows where there is something."""
+    return number(value) if value else "–"
+
+
+def seconds(value: float | None) -> str:
+    """As in 0.8 ms, 12.3 s or 3.2 h; a dash where there is none."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    for least, factor, unit in ((7200, 1 / 3600, "h"), (120, 1 / 60, "min")):
+        if size >= least:
+            return f"{value * factor:,.1f} {unit}"
+    return f"{value:.1f} s" if size >= 1 else f"{value * 1000:.1f} ms"
+
+
+def share(value: float | None) -> str:
+    """As in 97.3 %."""
+    return "–" if value is None else f"{value * 100:.1f} %"
+
+
+def size(value: float) -> str:
+    """As in 1.5 MB."""
+    for least, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= least:
+            return f"{value / least:.1f} {unit}"
+    return f"{value:.0f} B"
+
+
+def clock(value: float) -> str:
+    """As in 14:23:45, in UTC."""
+    return f"{datetime.fromtimestamp(value, UTC):%H:%M:%S}"
+
+
+def iso(value: float) -> str:
+    """As in 2026-01-02T14:23:45+00:00."""
+    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+
+
+FILTERS: dict[str, Callable[[Any], str]] = {
+    "clock": clock,
+    "count": count,
+    "iso": iso,
+    "number": number,
+    "seconds": seconds,
+    "share": share,
+    "size": size,
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(FILTERS)

@@ -11,9 +11,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from app.pages import cache, login
-from app.pages.events import events
-from app.pages.refusals import as_pages
-from app.pages.watch import watch
+from app.pages.login import as_pages
+from app.pages.numbers import events
+from app.pages.store import watch
 
 STATIC = Path(__file__).parent / "static"
 

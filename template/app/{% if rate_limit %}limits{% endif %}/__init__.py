@@ -29,7 +29,7 @@ from app.limits.storage import is_shared
 from app.logs import SERVER
 from app.managers.auth import AuthManager
 from app.openapi import problems
-from app.resources.access import walk
+from app.resources.dependencies import walk
 
 __all__ = [
     "KeysLimit",

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.console import hint, print_json, print_record, print_table, say
-from app.commands.options import AsJson, AsUser, Yes
-from app.commands.prompts import confirm
+from app.commands.console import (
+    AsJson,
+    AsUser,
+    Yes,
+    confirm,
+    hint,
+    print_json,
+    print_record,
+    print_table,
+    say,
+)
 from app.commands.refusals import Misused
 
 if TYPE_CHECKING:
-    from app.commands.cache.view import Shared
+    from app.commands.cache.shared import Shared
 
 app = typer.Typer(
     name="cache",
@@ -83,8 +91,7 @@ def stats(as_json: AsJson = False) -> None:
     Entries are answers and values; versions are what makes whole namespaces of them
     invalid at once.
     """
-    from app.commands.cache.shared import cache_settings, look
-    from app.commands.cache.view import count
+    from app.commands.cache.shared import cache_settings, count, look
 
     settings = cache_settings()
     hint("Reading all keys; a large cache takes a while.")

@@ -8,10 +8,22 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 
-from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
-from app.commands.cache.client import Answer, Client
-from app.commands.cache.costs import Cost, NotMeasured, cost_of, outcome
-from app.commands.cache.parts import Part, dearest_part
+from app.commands.cache.caller import (
+    Answer,
+    Client,
+    cached_routes,
+    quiet_app,
+    route_of,
+    started,
+)
+from app.commands.cache.costs import (
+    Cost,
+    NotMeasured,
+    Part,
+    cost_of,
+    dearest_part,
+    outcome,
+)
 from app.commands.cache.shared import cache_settings
 from app.commands.console import hint, print_json, print_table, say
 from app.commands.running import ready_database
