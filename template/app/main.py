@@ -10,9 +10,8 @@ import app.pages as pages
 import app.resources.yours as yours
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
-from app.database import Database
+from app.database import Database, check_streams
 from app.database.revisions import require_ready
-from app.database.session import check_streams
 from app.errors import install_error_handlers
 from app.limits import install_limits, limits_lifespan
 from app.logs import SERVER, configure_logs

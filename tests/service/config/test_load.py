@@ -8,8 +8,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from app.config import Settings, get_settings
-from app.config.load import read_env_file
-from app.config.load import _values, value_problems
+from app.config.load import _values, read_env_file, value_problems
 from app.errors import StartupError
 from tests.service.config.conftest import SECRET_KEY, WriteEnv
 
