@@ -11,8 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
-from app.database import Database, SessionDep, get_session
-from app.database import check_streams
+from app.database import Database, SessionDep, check_streams, get_session
 from app.errors import StartupError
 from app.main import create_app
 from app.resources.dependencies import Users
