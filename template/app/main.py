@@ -12,6 +12,7 @@ from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
 from app.database import Database, check_streams
 from app.database.revisions import require_ready
+from app.docs import serve_docs
 from app.errors import install_error_handlers
 from app.limits import install_limits, limits_lifespan
 from app.logs import SERVER, configure_logs
@@ -27,7 +28,7 @@ from app.middleware import (
     RootPath,
     StartupLine,
 )
-from app.openapi import describe_problems, operation_id, serve_docs
+from app.openapi import describe_problems, operation_id
 from app.resources import api_router
 
 # Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).

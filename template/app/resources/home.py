@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Request
 
-from app.openapi import DOCS_URL
+from app.docs import DOCS_URL
 from app.resources.dependencies import ANYONE
 from app.schemas.health import Home
 
