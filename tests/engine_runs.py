@@ -37,14 +37,14 @@ ABOUT = {
     "redis": ("redis", "*redis.py"),
     "postgresql": ("postgresql",),
     "sqlite": ("sqlite",),
-    "cache": ("engine", "cache", "test_cached.py"),
+    "cache": ("engine", "cache", "test_cache.py", "test_cached.py"),
     "no cache": ("test_measure.py",),
-    "rate_limit": ("limits",),
+    "rate_limit": ("limits", "test_limited_login.py"),
     "metrics": (
         *("served.py", "test_metrics.py", "test_metrics_folder.py"),
-        *("known.py", "test_known.py", "test_killed_worker.py"),
+        *("known.py", "test_known.py", "test_killed_worker.py", "metrics"),
     ),
-    "pages": ("test_pages.py",),
+    "pages": ("pages", "test_pages.py"),
 }
 
 HELP = """

@@ -45,7 +45,7 @@ def source(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     replace(source, serve, SCHEME, SCHEME.replace("http", "HTTP"))
     replace(source, "template/pyproject.toml.jinja", UV_RANGE, "uv_build>=0.13,<0.15")
     (source.path / "template/tests/test_errors.py").unlink()
-    (source.path / "template/tests/test_headers.py").unlink()
+    (source.path / "template/tests/test_openapi.py").unlink()
     source.commit("v0.2.0")
     source.run("git", "tag", "v0.2.0")
     return source
@@ -149,7 +149,7 @@ def test_conflicts_are_named_solved_and_finished(committed: Project) -> None:
     # Of this, Copier says nothing.
     assert "The template no longer has 2 files, now removed\n" in printed
     assert "- tests/test_errors.py had changes of yours: git show HEAD:./" in printed
-    assert "test_headers" not in printed
+    assert "test_openapi" not in printed
 
     # Giving it up loses neither the owner's work nor what is solved already.
     (advice,) = re.findall(r"^To give the update up.*?: (.+)$", printed, re.M)

@@ -46,15 +46,14 @@ ABOUT_ALL_ROUTES = ["tests/test_access.py", "tests/test_openapi.py"]
 
 # What asks the database for no more than whether it is there.
 SAME_ON_ANY_DATABASE = [
-    "metrics",
-    "pages",
     "test_errors.py",
-    "test_headers.py",
     "test_main.py",
+    "test_metrics.py",
     "test_openapi.py",
+    "test_pages.py",
 ]
 # What asks the cache for nothing.
-SAME_WITH_ANY_CACHE = ["commands", "test_migrations.py"]
+SAME_WITH_ANY_CACHE = ["test_commands.py", "test_migrations.py"]
 
 
 @pytest.fixture(scope="module", params=BY_COST, ids=row_id)

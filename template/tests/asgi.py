@@ -1,9 +1,11 @@
-"""An application as a server runs it, without the server."""
+"""An application as a server runs it, without the server, and its routes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Scope
 
 
@@ -25,6 +27,19 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
         await received.put({"type": "lifespan.shutdown"})
         await _completed(task, sent, "lifespan.shutdown.complete")
         await task
+
+
+def filled(path: str, values: Mapping[str, object], other: object) -> str:
+    """Put values into the braces of a path, and `other` where a parameter has none."""
+    return re.sub(
+        r"\{(\w+)(:\w+)?\}", lambda found: str(values.get(found[1], other)), path
+    )
+
+
+def match_first(app: FastAPI, added: int = 1) -> None:
+    """Have the routes that were added last match before one of yours that takes all."""
+    routes = app.router.routes
+    routes[:] = routes[-added:] + routes[:-added]
 
 
 async def _completed(

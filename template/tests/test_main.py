@@ -6,6 +6,7 @@ import pytest
 from app.errors import StartupError
 from app.logs import REQUESTS
 from app.main import MAX_BODY_SIZE, create_app
+from app.middleware.headers import SECURITY
 from tests.asgi import lifespan
 from tests.environment import settings_from
 
@@ -42,6 +43,14 @@ class TestRequest:
         assert len(lines) == 1
         assert lines[0].startswith("GET /users/me 401 (")
         assert "hush" not in lines[0]
+
+    async def test_is_answered_with_the_headers_of_security(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        for path in ("/", "/nowhere", "/users/me"):
+            answer = await client.get(path)
+            for name, value in SECURITY.items():
+                assert answer.headers.get(name) == value, path
 
     async def test_has_a_body_no_larger_than_allowed(
         self, client: httpx.AsyncClient

@@ -4,9 +4,8 @@ Every test that uses `app` (or what is built on it: `client`, `user`, …) runs 
 each store of this service.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,18 +21,7 @@ from tests.service.migrations import migrations
 
 __all__ = ["migrations"]
 
-PROJECT = Path(__file__).parents[2]
-
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Work in another folder: processes in one tell each other of their changes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(PROJECT))
-        patch.chdir(tmp_path_factory.mktemp("folder"))
-        yield
 
 
 @pytest.fixture(params=ALL)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.ports import free_port
+from tests.servers import free_port
 
 CLOSE = {"Connection": "close"}  # the next request may reach another process
 PATIENCE = 60.0  # seconds

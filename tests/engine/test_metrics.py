@@ -20,8 +20,8 @@ from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.metrics import TOKEN
 from tests.people import Person
+from tests.test_metrics import TOKEN
 
 HITS = 50
 MOST = 1.3  # times the calls of a hit that is not watched

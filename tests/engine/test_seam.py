@@ -27,7 +27,7 @@ from app.errors import StartupError
 from app.main import create_app
 from app.managers.auth import CurrentUser
 from tests.asgi import lifespan
-from tests.engine.conftest import PROJECT
+from tests.conftest import PROJECT
 from tests.environment import settings_from
 
 Routes = Callable[[APIRouter], None]

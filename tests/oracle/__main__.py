@@ -27,7 +27,7 @@ from sqlalchemy import make_url
 from tests.oracle.compare import Comparison, is_hit
 from tests.oracle.scenario import Scenario, Step, scenarios
 from tests.oracle.source import Route, choices
-from tests.ports import free_port
+from tests.servers import free_port
 
 ENVIRONMENT = {
     "ENV_FILE": "",

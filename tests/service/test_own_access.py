@@ -21,8 +21,7 @@ from app.managers.auth import AuthManager, CurrentUser, Principal, SelfOrAdmin
 from app.managers.scopes import ALL_SCOPES
 from app.models import User
 from app.resources.dependencies import ANY_USER, ANYONE
-from tests.asgi import lifespan
-from tests.paths import match_first
+from tests.asgi import lifespan, match_first
 from tests.people import Headers, MakeKey, Person
 
 

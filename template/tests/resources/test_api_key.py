@@ -30,9 +30,6 @@ def carry(created: dict[str, Any]) -> Headers:
 
 
 class TestCreate:
-    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
-        assert (await client.post(URL, json={"name": "a key"})).status_code == 401
-
     async def test_shows_the_key_once_and_stores_no_trace_of_it(
         self, client: httpx.AsyncClient, user: Person, database: Database
     ) -> None:
@@ -80,30 +77,24 @@ class TestCreate:
         assert response.status_code == 422
         assert "profile:read" in response.text
 
-    @pytest.mark.parametrize(
-        "change",
-        [
+    async def test_refuses_what_is_no_key(
+        self, client: httpx.AsyncClient, user: Person
+    ) -> None:
+        changes: list[dict[str, Any]] = [
             {"name": ""},
             {"name": "x" * 101},
             {"scopes": []},
             {"expires_at": "2000-01-01T00:00:00Z"},
             {"expires_at": "2099-01-01T00:00:00"},
             {"key": "ak_1_mine"},
-        ],
-        ids=str,
-    )
-    async def test_refuses_what_is_no_key(
-        self, client: httpx.AsyncClient, user: Person, change: dict[str, Any]
-    ) -> None:
-        body = {"name": "a key"} | change
-        response = await client.post(URL, json=body, headers=user.headers)
-        assert response.status_code == 422
+        ]
+        for change in changes:
+            body = {"name": "a key"} | change
+            response = await client.post(URL, json=body, headers=user.headers)
+            assert response.status_code == 422, change
 
 
 class TestList:
-    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
-        assert (await client.get(URL)).status_code == 401
-
     async def test_follows_every_change(
         self, client: httpx.AsyncClient, user: Person
     ) -> None:
@@ -123,11 +114,6 @@ class TestList:
 
 
 class TestOne:
-    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
-        for method in ("GET", "PATCH", "DELETE"):
-            response = await client.request(method, f"{URL}/1")
-            assert response.status_code == 401
-
     async def test_belongs_to_its_user_alone(
         self, client: httpx.AsyncClient, user: Person, other: Person
     ) -> None:
@@ -223,9 +209,6 @@ class TestExpiry:
 
 
 class TestByUser:
-    async def test_refuses_anonymous_requests(self, client: httpx.AsyncClient) -> None:
-        assert (await client.get(f"{URL}/by-user/1")).status_code == 401
-
     async def test_admins_look_after_the_keys_of_others(
         self, client: httpx.AsyncClient, admin: Person, user: Person
     ) -> None:

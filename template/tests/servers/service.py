@@ -1,4 +1,4 @@
-"""The service itself, as processes of its own."""
+"""The service from outside: as processes of its own, and by its command line."""
 
 import socket
 import subprocess
@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from app import commands
 from app.config import Settings
-from tests.ports import free_port
+from tests.servers import free_port
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
 
@@ -48,6 +51,54 @@ def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
 def server(settings: Settings, run_service: Callable[..., str]) -> str:
     """Return the URL of a process that serves the API on the test's database."""
     return run_service("--host", settings.host)
+
+
+class Run(Protocol):
+    """Runs `api-admin` with these arguments and `input` in a stdin that is a pipe."""
+
+    def __call__(self, *arguments: str, input: str = "") -> Result: ...
+
+
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a command in this process, on the test's database."""
+    for variable in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: str, input: str = "") -> Result:
+        return CliRunner().invoke(
+            commands.app,
+            arguments,
+            input=input,
+            catch_exceptions=False,
+            prog_name="api-admin",
+        )
+
+    return run
+
+
+@pytest.fixture
+def ada(run: Run) -> str:
+    """Return the address of a user whose id is 1."""
+    return add_user(run, "ada@example.com", "Ada", "Lovelace")
+
+
+def add_user(run: Run, email: str, first_name: str, last_name: str, *more: str) -> str:
+    result = run(
+        *("user", "create", "--email", email, "--password-stdin"),
+        *("--first-name", first_name, "--last-name", last_name, *more),
+        input="correct horse battery staple\n",
+    )
+    assert result.exit_code == 0, result.output
+    return email
+
+
+def refusal(result: Result) -> str:
+    """Return the one line with which a command refused."""
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
 
 
 def _answers(port: int) -> bool:

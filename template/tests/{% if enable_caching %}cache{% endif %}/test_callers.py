@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 import httpx
-import pytest
 from sqlalchemy import delete, update
 
 from app.database import Database
 from app.models import ApiKey, AuthSession, Role, User
-from tests.cache.asked import outcome
-from tests.people import Headers, LogIn, MakeKey, Person
+from tests.cache.conftest import outcome
+from tests.people import Headers, LogIn, MakeKey, MakeUser, Person
 
 OWN = ("/users/me", "/users/keys")
 
@@ -86,20 +85,22 @@ async def set_password(
     return await client.post(url, json=body, headers=admin.headers)
 
 
-@pytest.mark.parametrize("act", [ban, remove, log_out, set_password])
 async def test_who_is_shut_out_gets_nothing_more_from_the_cache(
-    act: Act, client: httpx.AsyncClient, user: Person, admin: Person
+    client: httpx.AsyncClient, make_user: MakeUser, admin: Person
 ) -> None:
-    for url in OWN:
-        await repeat(client, url, user.headers)
+    acts: list[Act] = [ban, remove, log_out, set_password]
+    for act in acts:
+        user = await make_user()
+        for url in OWN:
+            await repeat(client, url, user.headers)
 
-    assert (await act(client, user, admin)).is_success
+        assert (await act(client, user, admin)).is_success
 
-    for url in OWN:
-        for _ in range(2):
-            answer = await client.get(url, headers=user.headers)
-            assert answer.status_code in (401, 403)
-            assert outcome(answer) != "HIT"
+        for url in OWN:
+            for _ in range(2):
+                answer = await client.get(url, headers=user.headers)
+                assert answer.status_code in (401, 403), (act, url)
+                assert outcome(answer) != "HIT", (act, url)
 
 
 async def test_who_is_let_in_again_is_answered(
@@ -135,39 +136,35 @@ async def test_a_new_role_counts_at_once(
         assert outcome(answer) != "HIT"
 
 
-@pytest.mark.parametrize("change", [{"active": False}, {"scopes": ["keys:read"]}])
 async def test_a_key_that_loses_its_rights_gets_nothing_more(
-    change: dict[str, object],
-    client: httpx.AsyncClient,
-    user: Person,
-    make_key: MakeKey,
+    client: httpx.AsyncClient, user: Person, make_key: MakeKey
 ) -> None:
     key = await make_key(user, "profile:read")
     (row,) = (await client.get("/users/keys", headers=user.headers)).json()
-    await repeat(client, "/users/me", key)
-
     url = f"/users/keys/{row['id']}"
-    assert (await client.patch(url, json=change, headers=user.headers)).is_success
+    right = {"active": True, "scopes": ["profile:read"]}
+    for change in ({"active": False}, {"scopes": ["keys:read"]}):
+        await client.patch(url, json=right, headers=user.headers)
+        await repeat(client, "/users/me", key)
 
-    for _ in range(2):
-        answer = await client.get("/users/me", headers=key)
-        assert answer.status_code in (401, 403)
-        assert outcome(answer) != "HIT"
+        changed = await client.patch(url, json=change, headers=user.headers)
+        assert changed.is_success, changed.text
+
+        for _ in range(2):
+            answer = await client.get("/users/me", headers=key)
+            assert answer.status_code in (401, 403), change
+            assert outcome(answer) != "HIT", change
 
 
-@pytest.mark.parametrize("model", [AuthSession, ApiKey])
 async def test_credentials_that_are_gone_get_nothing_more(
-    model: type[AuthSession] | type[ApiKey],
-    client: httpx.AsyncClient,
-    user: Person,
-    make_key: MakeKey,
-    database: Database,
+    client: httpx.AsyncClient, user: Person, make_key: MakeKey, database: Database
 ) -> None:
-    caller = user.headers if model is AuthSession else await make_key(user)
-    await repeat(client, "/users/me", caller)
+    key = await make_key(user)
+    for model, caller in ((ApiKey, key), (AuthSession, user.headers)):
+        await repeat(client, "/users/me", caller)
 
-    async with database.session() as session:
-        await session.execute(delete(model).where(model.user_id == user.id))
+        async with database.session() as session:
+            await session.execute(delete(model).where(model.user_id == user.id))
 
-    answer = await client.get("/users/me", headers=caller)
-    assert answer.status_code == 401
+        answer = await client.get("/users/me", headers=caller)
+        assert answer.status_code == 401, model

@@ -4,22 +4,27 @@ They are asked with parameters that somebody made up, unless `values` in conftes
 them, so most will find nothing. Test in files of your own what they say.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, params
+from fastapi.dependencies.utils import get_flat_params
 
 from app.cache import cached, invalidate_namespace, segment, shared_key_builder
 from app.config import Settings
 from app.main import create_app
 from app.managers.auth import CurrentUser
-from tests.asgi import lifespan
-from tests.cache.asked import BYPASS, outcome, own_urls, said
-from tests.paths import match_first
+from tests.asgi import filled, lifespan, match_first
+from tests.cache.conftest import BYPASS, ROUTES, cached_contexts, outcome, said
 from tests.people import MakeKey, Person
+
+# What parameters of your routes are tried with, if `values` does not know their names.
+SAMPLES = ("1", "a", "2026-01-02", "2026-01-02T03:04:05Z", str(UUID(int=1)))
 
 # Routes as you may have them, so that there are some.
 LIKE_YOURS = "/like-yours/{shelf}/{number}/{size}"
@@ -130,3 +135,30 @@ async def test_nobody_is_given_what_he_would_not_get_without_a_cache(
                     assert "public" not in answer.headers["cache-control"], url
                     varies = answer.headers["vary"].lower().split(", ")
                     assert {"authorization", "x-api-key"} <= set(varies), url
+
+
+def own_urls(app: FastAPI, values: Mapping[str, object]) -> Iterator[str]:
+    """Yield one URL of each cached route that is not the template's."""
+    for path, _, route in cached_contexts(app.routes):
+        if path in ROUTES:
+            continue
+        in_path, query = {}, {}
+        for field in get_flat_params(route.dependant):
+            if isinstance(field.field_info, params.Path):
+                in_path[field.alias] = _sample(field, values)
+            elif isinstance(field.field_info, params.Query) and (
+                field.field_info.is_required()
+            ):
+                query[field.alias] = _sample(field, values)
+        url = quote(filled(path, {**values, **in_path}, "1"))
+        yield f"{url}?{urlencode(query)}" if query else url
+
+
+def _sample(field: Any, values: Mapping[str, object]) -> str:
+    """Return a text that a parameter takes, if there is one."""
+    annotation = field.field_info.annotation
+    tried = [values.get(field.alias, "1"), *SAMPLES, *get_args(annotation)]
+    tried += getattr(annotation, "__members__", {}).values()  # of an Enum
+    texts = [str(getattr(each, "value", each)) for each in tried]
+    fits = (text for text in texts if not field.validate(text, {}, loc=())[1])
+    return next(fits, "1")

@@ -3,7 +3,7 @@
 import httpx
 from fastapi import FastAPI
 
-from tests.cache.asked import (
+from tests.cache.conftest import (
     BYPASS,
     RELOAD,
     ROUTES,

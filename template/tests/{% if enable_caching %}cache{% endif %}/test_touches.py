@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from app import cache
 from app.cache import invalidate_namespace
 from app.models import User, cache_rules
-from tests.cache.asked import ROUTES, Ask, cached_routes, outcome
+from tests.cache.conftest import ROUTES, Ask, cached_routes, outcome
 from tests.people import Person
 
 # The namespaces that the template's routes have, without what follows a colon.
@@ -89,15 +89,3 @@ async def test_a_route_without_a_time_to_live_of_its_own_is_reached_by_a_rule(
         if routes[url.partition("?")[0]].expire is None:
             answer = await ask(url, admin.headers)
             assert outcome(answer) == "MISS", f"no change drops what {url} stores"
-
-
-@pytest.mark.parametrize("namespace", ["use", "user:", "users:lis", "apikeys:none"])
-async def test_a_namespace_that_nothing_has_touches_nothing(
-    namespace: str,
-    stored: dict[str, httpx.Response],
-    ask: Ask,
-    admin: Person,
-) -> None:
-    await invalidate_namespace(namespace)
-    for url in stored:
-        assert outcome(await ask(url, admin.headers)) == "HIT", url

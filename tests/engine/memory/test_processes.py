@@ -15,7 +15,7 @@ from app.cache.engine import processes
 from app.cache.engine.processes import Marker
 from app.config import Settings
 from tests.engine.each import THOROUGH
-from tests.ports import free_port
+from tests.servers import free_port
 from tests.servers.service import API_ADMIN
 
 ROUNDS = 1000 if THOROUGH else 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.ports import free_port
+from tests.servers import free_port
 
 
 class Forwarder:

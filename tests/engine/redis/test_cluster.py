@@ -14,7 +14,7 @@ import pytest
 
 from app.cache.engine.http import entity_tag
 from app.config import Settings
-from tests.ports import free_port
+from tests.servers import free_port
 
 LEASE = 2  # seconds
 

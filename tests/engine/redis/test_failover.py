@@ -21,7 +21,7 @@ from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
 from tests.environment import settings_from
-from tests.ports import free_port
+from tests.servers import free_port
 from tests.servers.valkey import Valkey
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.config import Settings
 from tests.engine.served import CLOSE, all_of, all_there, processes, served
 from tests.environment import settings_from
-from tests.metrics import TOKEN, scrape
+from tests.test_metrics import TOKEN, scrape
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from app.config import Settings
 from tests.engine.redis.known import OPENED
 from tests.engine.served import all_of, all_there, are, served, until
 from tests.environment import settings_from
-from tests.metrics import TOKEN, scrape
 from tests.people import PASSWORD
 from tests.servers.service import API_ADMIN
 from tests.servers.valkey import Valkey
+from tests.test_metrics import TOKEN, scrape
 
 ANN = {"email": "ann@example.com", "first_name": "Ann", "last_name": "Lee"}
 ALL = "http_requests_total"

@@ -20,7 +20,7 @@ from app.config import Settings
 from tests.engine.each import THOROUGH
 from tests.engine.redis.shelf import Shelf
 from tests.people import MakeUser, Person
-from tests.ports import free_port
+from tests.servers import free_port
 from tests.servers.valkey import Valkey, program
 
 PATIENCE = 60  # seconds

@@ -11,11 +11,11 @@ import pytest
 from app.config import Settings
 from tests.engine.served import CLOSE, all_there, served
 from tests.environment import settings_from
-from tests.metrics import TOKEN, scrape
-from tests.pages.browser import Browser, Row
-from tests.pages.test_numbers import assert_equal, cause_each_outcome
 from tests.people import Person
 from tests.servers.valkey import Valkey
+from tests.service.pages.test_numbers import assert_equal, cause_each_outcome
+from tests.test_metrics import TOKEN, scrape
+from tests.test_pages import Browser, Row
 
 Serve = Callable[[int], AbstractAsyncContextManager[httpx.AsyncClient]]
 

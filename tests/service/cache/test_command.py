@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.config import get_settings
-from tests.commands.conftest import Run, refusal
+from tests.servers.service import Run, refusal
 
 
 def profile(run: Run, server: str, user: str) -> httpx.Client:

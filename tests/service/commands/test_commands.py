@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from app import commands
 from app.commands.console import printable
-from tests.commands.conftest import Run
+from tests.servers.service import Run
 
 WHOLE = """
 import typer

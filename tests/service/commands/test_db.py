@@ -9,8 +9,8 @@ from sqlalchemy import make_url
 
 from app.config import Settings
 from app.database import revisions
-from tests.commands.conftest import Run, refusal
 from tests.environment import settings_from
+from tests.servers.service import Run, refusal
 from tests.service.migrations import HEAD, add_revision, add_table
 
 

@@ -15,7 +15,7 @@ from threading import Event
 import pytest
 
 from app.config import Settings
-from tests.ports import free_port
+from tests.servers import free_port
 
 # A memory cache is for one process.
 ALL_OFF = {

@@ -10,7 +10,7 @@ import pytest
 
 import app
 from app.config.load import setting_names
-from tests.commands.conftest import Run
+from tests.servers.service import Run
 from tests.service.modes import run_python
 
 FIX = ("env", "check", "--fix")

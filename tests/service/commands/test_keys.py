@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from app.commands.running import in_session
 from app.models import ApiKey
-from tests.commands.conftest import Run, refusal
+from tests.servers.service import Run, refusal
 
 
 def test_a_new_key_is_all_that_goes_to_stdout_and_works(

@@ -1,6 +1,6 @@
 """api-admin routes --measure, where there is nothing to measure."""
 
-from tests.commands.conftest import Run, refusal
+from tests.servers.service import Run, refusal
 
 
 def test_says_that_there_is_no_cache(run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.config import Settings
 from app.main import create_app
-from tests.commands.conftest import Run
+from tests.servers.service import Run
 
 
 def described(run: Run) -> dict[tuple[str, str], dict[str, Any]]:

@@ -16,9 +16,9 @@ from app.commands.serve import address, look_who_can_read
 from app.config import Settings, get_settings
 from app.database import Database
 from app.errors import StartupError
-from tests.commands.conftest import Run, refusal
 from tests.environment import settings_from
-from tests.ports import free_port
+from tests.servers import free_port
+from tests.servers.service import Run, refusal
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
 

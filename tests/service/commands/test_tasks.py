@@ -7,7 +7,7 @@ import pytest
 
 from app.commands import tasks
 from app.commands.refusals import Refused
-from tests.commands.conftest import Run, refusal
+from tests.servers.service import Run, refusal
 
 
 def test_arguments_are_those_of_pytest(

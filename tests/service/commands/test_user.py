@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Run, add_user, refusal
+from tests.servers.service import Run, add_user, refusal
 
 API_ADMIN = Path(sys.executable).with_name("api-admin")
 

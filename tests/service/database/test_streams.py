@@ -15,8 +15,7 @@ from app.database import Database, SessionDep, check_streams, get_session
 from app.errors import StartupError
 from app.main import create_app
 from app.resources.dependencies import Users
-from tests.asgi import lifespan
-from tests.paths import match_first
+from tests.asgi import lifespan, match_first
 
 NUMBERS = text("SELECT 1 UNION SELECT 2")
 

@@ -13,7 +13,7 @@ from app.limits import RateLimit
 from app.main import create_app
 from app.managers.auth import AuthManager
 from tests.asgi import lifespan
-from tests.cache.asked import outcome
+from tests.cache.conftest import outcome
 from tests.people import Person
 from tests.test_limits import From
 

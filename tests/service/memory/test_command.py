@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.conftest import Run, refusal
+from tests.servers.service import Run, refusal
 
 
 @pytest.mark.parametrize("command", ["status", "stats"])

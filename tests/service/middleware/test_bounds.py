@@ -11,7 +11,7 @@ from starlette.types import Message
 from app import logs
 from app.main import MAX_BODY_SIZE
 from app.resources.dependencies import ANYONE
-from tests.paths import match_first
+from tests.asgi import match_first
 
 JSON = {"Content-Type": "application/json"}
 

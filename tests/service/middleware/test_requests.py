@@ -11,7 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import logs
 from app.logs import SERVER
-from tests.paths import match_first
+from tests.asgi import match_first
 
 
 @pytest.fixture(autouse=True)

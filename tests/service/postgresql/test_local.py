@@ -9,7 +9,7 @@ from app.database.local import local_server, prepare_local_database
 from app.database.migrate import is_behind
 from app.errors import StartupError
 from tests.environment import settings_from
-from tests.ports import free_port
+from tests.servers import free_port
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 
 from app.config import get_settings
-from tests.commands.conftest import Run, refusal
-from tests.ports import free_port
+from tests.servers import free_port
+from tests.servers.service import Run, refusal
 
 
 def explained(run: Run, user: str) -> dict[str, Any]:

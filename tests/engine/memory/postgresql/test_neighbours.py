@@ -24,7 +24,7 @@ from tests.engine.memory.test_processes import (
     me,
     process,
 )
-from tests.ports import free_port
+from tests.servers import free_port
 from tests.servers.service import API_ADMIN
 
 ELSEWHERE = "in another folder, or on another machine"

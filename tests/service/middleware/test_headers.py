@@ -10,7 +10,7 @@ from app.config import Settings
 from app.main import create_app
 from app.middleware.headers import CREDENTIALS, SECURITY
 from app.resources.dependencies import ANYONE
-from tests.paths import match_first
+from tests.asgi import match_first
 from tests.people import Person
 
 

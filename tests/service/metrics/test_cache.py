@@ -5,9 +5,9 @@ import subprocess
 
 import httpx
 
-from tests.metrics import scrape
 from tests.people import Person
 from tests.servers.service import API_ADMIN
+from tests.test_metrics import scrape
 
 COUNT = "cache_request_seconds_count"
 CAUSES = "cache_invalidations_total"

@@ -10,10 +10,10 @@ from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.metrics import TOKEN
-from tests.pages.browser import Browser
 from tests.people import Person
 from tests.servers.valkey import Valkey
+from tests.test_metrics import TOKEN
+from tests.test_pages import Browser
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from app.config import Settings
 from tests.environment import settings_from
-from tests.pages.browser import Browser, Page
 from tests.people import Person
+from tests.test_pages import Browser, Page
 
 
 @pytest.fixture

@@ -14,22 +14,13 @@ from app.managers.user import UserManager
 from app.models import Role
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.pages.browser import Browser, Page
 from tests.people import MakeUser, Person
+from tests.test_pages import Browser, Page
 
 
 def cookies(answer: httpx.Response) -> dict[str, str]:
     found = answer.headers.get_list("set-cookie")
     return {text.partition("=")[0]: text.partition("; ")[2] for text in found}
-
-
-async def test_a_login_leads_to_the_page(browser: Browser, admin: Person) -> None:
-    asked = await browser.get("/admin/cache")
-    assert asked.status_code == 303
-    assert asked.headers["location"] == "/admin/login?next=/cache"
-    answer = await browser.log_in(admin, "?next=/cache")
-    assert answer.headers["location"] == "/admin/cache"
-    assert admin.email in (await browser.cache()).text
 
 
 @pytest.mark.parametrize(
@@ -106,16 +97,6 @@ async def test_by_https_or_in_production_the_cookie_is_secure(
         assert "Domain" not in about
 
 
-async def test_who_is_no_admin_gets_a_page_that_says_so(
-    browser: Browser, user: Person
-) -> None:
-    await browser.logged_in(user)
-    answer = await browser.get("/admin/cache")
-    assert answer.status_code == 403
-    assert "Only an admin may do this." in Page(answer).text
-    assert answer.headers["content-type"].startswith("text/html")
-
-
 async def test_a_banned_user_is_told_at_the_login(
     browser: Browser, make_user: MakeUser, admin: Person
 ) -> None:
@@ -177,14 +158,6 @@ async def test_a_logout_ends_the_session_not_only_the_cookie(
     assert "admin-session" not in client.cookies
     client.cookies.update(stolen)
     assert (await browser.get("/admin/cache")).status_code == 303
-
-
-async def test_neither_a_bearer_token_nor_a_foreign_cookie_opens_a_page(
-    client: httpx.AsyncClient, admin: Person
-) -> None:
-    for sent in (admin.headers, {"Cookie": f"admin-session={admin.refresh}"}):
-        answer = await client.get("/admin/cache", headers=sent)
-        assert answer.status_code == 303
 
 
 async def test_each_page_tells_the_browser_what_it_may_do(

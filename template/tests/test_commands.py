@@ -8,9 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commands.conftest import Run, add_user, refusal
-from tests.ports import free_port
-from tests.servers.service import API_ADMIN
+from tests.servers import free_port
+from tests.servers.service import API_ADMIN, Run, add_user, refusal
 
 
 def test_a_user_is_made_shown_and_banned(run: Run, ada: str) -> None:

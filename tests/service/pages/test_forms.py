@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.pages.browser import Browser, Page
 from tests.people import Person
+from tests.test_pages import Browser, Page
 
 FORMS = ["/admin/logout", "/admin/cache/clear", "/admin/cache/explain"]
 

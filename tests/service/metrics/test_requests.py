@@ -1,4 +1,4 @@
-"""Requests by route and status, and who may read the numbers."""
+"""Requests of other processes and below a root path, and the token."""
 
 import asyncio
 from multiprocessing import get_context
@@ -12,7 +12,7 @@ from app.errors import StartupError
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
-from tests.metrics import SHOWN, TOKEN, scrape
+from tests.test_metrics import TOKEN, scrape
 
 REQUESTS = "http_requests_total"
 
@@ -20,29 +20,6 @@ REQUESTS = "http_requests_total"
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://service")
-
-
-# Route and status are what is counted.
-KINDS = [
-    ("GET", "/livez", "GET /livez 200"),
-    ("GET", "/users/me", "GET /users/me 401"),
-    ("GET", "/users/keys/7", "GET /users/keys/{key_id} 401"),
-    ("POST", "/login/", "POST /login/ 422"),
-    ("PROPFIND", "/coffee", "other unmatched 404"),
-    ("GET", "/no/such/thing", "GET unmatched 404"),
-]
-
-
-async def test_each_request_is_counted_by_its_route_and_status(
-    client: httpx.AsyncClient,
-) -> None:
-    before = await scrape(client)
-    for method, url, _ in KINDS:
-        await client.request(method, url)
-    found = await scrape(client) - before
-    counted = {n: count for n, count in found.items() if n.startswith(REQUESTS)}
-    assert counted == {f"{REQUESTS} {kind}": 1 for *_, kind in KINDS}
-    assert found["http_request_seconds_count /livez"] == 1
 
 
 def serve_once() -> None:
@@ -66,26 +43,6 @@ async def test_what_another_process_of_the_service_has_counted_is_added(
     found = await scrape(client) - before
     assert other.exitcode == 0
     assert found[f"{REQUESTS} GET /livez 200"] == 2
-
-
-async def test_only_who_shows_the_token_reads_the_numbers(
-    client: httpx.AsyncClient,
-) -> None:
-    for shown in ({}, {"Authorization": TOKEN}, {"Authorization": "Bearer wrong"}):
-        answer = await client.get("/metrics", headers=shown)
-        assert answer.status_code == 401, shown
-        assert TOKEN not in answer.text
-    answer = await client.get("/metrics", headers=SHOWN)
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert answer.headers["cache-control"] == "no-store"
-    assert "/metrics" not in answer.text
-
-
-async def test_without_a_token_there_is_no_such_page(database_url: str) -> None:
-    with settings_from(DATABASE_URL=database_url, METRICS_TOKEN="") as settings:
-        app = create_app(settings)
-        async with lifespan(app), client_of(app) as client:
-            assert (await client.get("/metrics", headers=SHOWN)).status_code == 404
 
 
 async def test_the_route_is_there_below_a_root_path(database_url: str) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from tests.metrics import scrape
-from tests.pages.browser import Browser, Page
 from tests.people import Person
+from tests.test_metrics import scrape
+from tests.test_pages import Browser, Page
 
 OUTCOMES = ["hit", "revalidated", "collapsed", "miss", "bypass"]
 

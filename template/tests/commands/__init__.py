@@ -1,1 +1,0 @@
-"""The command line, as a shell runs it."""

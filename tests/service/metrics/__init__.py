@@ -1,0 +1,1 @@
+"""What is counted, beyond what an owner's routes can change."""

@@ -1,0 +1,1 @@
+"""The pages below /admin, as no owner's routes change them."""
