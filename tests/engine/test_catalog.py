@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.cache import cached, watch_commits
+from app.cache import cached, touches, watch_commits
+from app.cache.engine import rules
 from app.config import Settings
 from tests.engine.shop import (
     Article,
@@ -136,6 +138,40 @@ async def test_what_only_the_database_deletes_is_seen(shop: Shop) -> None:
     async with shop.session.begin() as session:
         await session.execute(delete(Article).where(Article.id == 1))
     assert await links(shop) == []
+
+
+COLLATED = {
+    "sqlite": ["CREATE TABLE shop_authors (slug TEXT PRIMARY KEY COLLATE NOCASE)"],
+    "postgresql": [
+        "CREATE DOMAIN shop_slug AS text",  # nobody looks how that compares
+        "CREATE TABLE shop_authors (slug shop_slug PRIMARY KEY)",
+    ],
+}
+
+
+async def test_texts_that_only_the_database_takes_for_equal_are_not_told_apart(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "rules", dict(rules.rules))
+    touches(Author, "shop-authors:{slug}")
+
+    @cached(namespace="shop-authors", key_builder=key_of, expire=100)
+    async def author(shop: Shop, *, slug: str) -> list[Any]:
+        return await shop.rows(select(Author.slug).where(Author.slug == slug))
+
+    dialect = shop.engine.dialect.name
+    dropped = "DROP TABLE shop_posts", "DROP TABLE shop_authors"
+    await execute(shop, *dropped, *COLLATED[dialect])
+    assert await author(shop, slug="ANN") == []
+    async with shop.session.begin() as session:
+        session.add(Author(slug="ann"))
+    runs = shop.runs
+    assert await author(shop, slug="ANN") == ([["ann"]] if dialect == "sqlite" else [])
+    assert shop.runs == runs + 1
+    async with shop.session.begin() as session:
+        await session.execute(delete(Author).where(Author.slug == "Ann"))
+    assert await author(shop, slug="ANN") == []
+    assert shop.runs == runs + 2
 
 
 async def test_what_the_models_say_is_no_reason_to_drop_everything(shop: Shop) -> None:

@@ -17,7 +17,8 @@ from app.cache.engine.sql import Statement
 
 # A kind, and names: of a view; of a table whose changes change more; of a function that
 # may read; of one that may write, too; of a table whose rows are another one's as well;
-# of the tables that a foreign key links, and what it does on DELETE and on UPDATE.
+# of one with a text that is perhaps not compared byte for byte; of the tables that a
+# foreign key links, and what it does on DELETE and on UPDATE.
 _CATALOG = {
     "sqlite": """
         WITH master AS (
@@ -28,6 +29,8 @@ _CATALOG = {
         SELECT 'view', name, '', '', '' FROM master WHERE type = 'view' OR virtual
         UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM master
         WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%' OR virtual
+        UNION ALL SELECT 'collated', name, '', '', '' FROM master
+        WHERE type = 'table' AND sql LIKE '%COLLATE%'
         UNION ALL SELECT 'key', m.name, k."table", k.on_delete, k.on_update
         FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) k
         WHERE m.type = 'table'
@@ -68,6 +71,13 @@ _CATALOG = {
         )
         UNION ALL SELECT 'heir', c.relname, p.relname, '', ''
         FROM heir JOIN pg_class c ON c.oid = child JOIN pg_class p ON p.oid = parent
+        UNION ALL SELECT 'collated', relname, '', '', '' FROM pg_class c
+        JOIN pg_attribute ON attrelid = c.oid
+        JOIN pg_collation n ON n.oid = attcollation
+        WHERE relnamespace IN (SELECT oid FROM own) AND (
+            NOT collisdeterministic
+            OR atttypid NOT IN ('text'::regtype, 'varchar'::regtype)
+        )
         UNION ALL SELECT
             CASE WHEN p.oid IN (SELECT oid FROM writer) THEN 'writer'
             ELSE 'function' END, proname, '', '', ''
@@ -100,7 +110,7 @@ class Catalog:
     """What is known of one database.
 
     A change of one of the `triggered` tables may be one of any table; a function among
-    the `writers` may write.
+    the `writers` may write; texts in `collated` tables may be equal to others.
     """
 
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
@@ -108,11 +118,13 @@ class Catalog:
         self._tables = tables
         self._views, self._functions = set[str](), set[str]()
         self.triggered, self.writers = set[str](), set[str]()
+        self.collated = set[str]()
         self._kinds = {
             "view": self._views,
             "trigger": self.triggered,
             "function": self._functions,
             "writer": self.writers,
+            "collated": self.collated,
         }
 
     def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:

@@ -314,7 +314,7 @@ class _Watcher:
         for name in names & does.names.keys():
             table = self._tables.named(name)
             once = does.names[name] == 1  # else a row may matter that none fixes
-            row = fixed_in(context, table) if once else {}
+            row = fixed_in(context, table, self._catalog.collated) if once else {}
             reading.saw(table_namespace(name), self._tables.reached(table, row))
 
     def _note_writes(
@@ -327,7 +327,8 @@ class _Watcher:
                 work.touch([ROOT], cause)
                 continue
             table = self._tables.named(name)
-            changes = list(changes_of(kind, table, does, context))
+            collated = self._catalog.collated
+            changes = list(changes_of(kind, table, does, context, collated))
             if does.plain and any(map(lacks_key, changes)):
                 work.adding = changes
             else:

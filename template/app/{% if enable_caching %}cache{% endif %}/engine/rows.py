@@ -4,7 +4,7 @@ Only what is the same in the database and in a key counts: whole numbers, texts 
 are compared byte for byte, UUIDs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -39,12 +39,17 @@ _EXACT: dict[type, type] = {
 }
 
 
-def fixed_in(context: DefaultExecutionContext | None, table: Table) -> Row:
-    """Return the values that the WHERE of a SELECT fixes of a table's columns."""
+def fixed_in(
+    context: DefaultExecutionContext | None, table: Table, collated: Set[str]
+) -> Row:
+    """Return the values that the WHERE of a SELECT fixes of a table's columns.
+
+    In `collated` tables, no text counts.
+    """
     compiled = _compiled(context)
     if context is None or compiled is None or len(context.compiled_parameters) != 1:
         return {}
-    return _fixed(compiled, table, context.compiled_parameters[0])
+    return _fixed(compiled, table, context.compiled_parameters[0], collated)
 
 
 def changes_of(
@@ -52,6 +57,7 @@ def changes_of(
     table: Table,
     does: Statement,
     context: DefaultExecutionContext | None,
+    collated: Set[str],
 ) -> Iterator[Change]:
     """Yield what a statement tells of the rows that it changes.
 
@@ -69,16 +75,16 @@ def changes_of(
     keys = {column.name.lower(): column.key for column in table.columns}
     for values in context.compiled_parameters:
         if kind == "INSERT":
-            added = _known(table, values)
+            added = _known(table, values, collated)
             yield Change(table, [added]) if does.plain else Change(table, [{}], None)
             continue
-        row = _fixed(compiled, table, values)
+        row = _fixed(compiled, table, values, collated)
         if kind == "DELETE":
             yield Change(table, [row], deletes=True)
         elif does.sets is None or not does.sets <= keys.keys():
             yield Change(table, [row], None)
         else:
-            known = _known(table, values)
+            known = _known(table, values, collated)
             sets = {keys[n]: known.get(keys[n], UNKNOWN) for n in does.sets}
             # The database sets these by itself.
             computed = {c.key for c in table.columns if c.computed or c.server_onupdate}
@@ -119,7 +125,9 @@ Equality = tuple[Column[Any], str]  # and the name of the value that is bound
 _equal: WeakKeyDictionary[SQLCompiler, list[Equality]] = WeakKeyDictionary()
 
 
-def _fixed(compiled: SQLCompiler, table: Table, values: Mapping[str, Any]) -> Row:
+def _fixed(
+    compiled: SQLCompiler, table: Table, values: Mapping[str, Any], collated: Set[str]
+) -> Row:
     found = _equal.get(compiled)
     if found is None:
         statement = compiled.statement
@@ -129,7 +137,8 @@ def _fixed(compiled: SQLCompiler, table: Table, values: Mapping[str, Any]) -> Ro
     return {
         column.key: values[name]
         for column, name in found
-        if column.table.key == table.key and _is_exact(column, values.get(name))
+        if column.table.key == table.key
+        and _is_exact(column, values.get(name), collated)
     }
 
 
@@ -150,7 +159,7 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
                 yield column, name
 
 
-def _known(table: Table, values: Mapping[str, Any]) -> Row:
+def _known(table: Table, values: Mapping[str, Any], collated: Set[str]) -> Row:
     """Return the values of a table's columns as the database has them.
 
     One that it may turn into another is UNKNOWN, where a query can fix the column. A
@@ -158,7 +167,9 @@ def _known(table: Table, values: Mapping[str, Any]) -> Row:
     """
     return {
         column.key: value
-        if value is None or not _can_be_exact(column) or _is_exact(column, value)
+        if value is None
+        or not _can_be_exact(column)
+        or _is_exact(column, value, collated)
         else UNKNOWN
         for column in table.columns
         if (value := values.get(column.key, UNKNOWN)) is not UNKNOWN
@@ -171,10 +182,12 @@ def _can_be_exact(column: Column[Any]) -> bool:
     return isinstance(kind, types.Integer) or type(kind) in _EXACT
 
 
-def _is_exact(column: Column[Any], value: object) -> bool:
+def _is_exact(column: Column[Any], value: object, collated: Set[str]) -> bool:
     """Tell whether the value is equal to the row's only if their texts are, too."""
     kind: Any = column.type
     if isinstance(kind, types.Integer):
         return type(value) is int
+    if isinstance(value, str) and column.table.name.lower() in collated:
+        return False
     compared_by_bytes = getattr(kind, "collation", None) is None
     return compared_by_bytes and type(value) is _EXACT.get(type(kind))
