@@ -25,6 +25,7 @@ from app.cache.engine.http import (
     entity_tag,
     lifetime_of,
     pairs_of,
+    rarely_counts,
     with_vary,
 )
 from app.cache.engine.policy import CachePolicy
@@ -89,11 +90,31 @@ class Exchange:
         self.started = time.perf_counter()
         self.reading = Reading()
         self.state = RecordedState(scope.setdefault("state", {}))
+        self.sought: set[str] = set()  # headers that rarely count; "*": all there are
         self.outcome: Outcome | None = None
         self.status: tuple[str, ...] = ()
         self.serving: Serving | None = None
         self.run: Run | None = None
         self.untagged = False  # FastAPI makes the response anew, from a cached value
+
+    def watch_headers(self, scope: Scope) -> None:
+        """Take note from now on of the headers that are looked for, by whomever."""
+        headers = scope["headers"] = list(scope["headers"])
+        if headers:
+            headers[0] = (_FirstName(headers[0][0], self._seek), headers[0][1])
+        else:
+            self._seek("*")
+
+    @property
+    def never_count(self) -> set[str]:
+        """The request headers that the owner has said to matter to no answer."""
+        return {name.lower() for name in self.cache.settings.cache_ignored_headers}
+
+    def _seek(self, name: str) -> None:
+        counts = name == "*" or rarely_counts(name)
+        if counts and name not in self.sought and name not in self.never_count:
+            self.sought.add(name)
+            note_inner_read()
 
     def take_serving(self, policy: CachePolicy) -> Serving | None:
         """Return the route that this call serves, None if it serves none."""
@@ -135,13 +156,18 @@ class Exchange:
 
 
 class RecordedState(MutableMapping[str, Any]):
-    """A request's state, which tells what was read that middleware had put in."""
+    """A request's state, which tells what was read that others had put in."""
 
     def __init__(self, first: MutableMapping[str, Any]) -> None:
         self.first = first
         self.read: set[str] = set()
         self.writes = 0
+        self.of_middleware = frozenset(first)
         self._given = set(first)
+
+    def begin(self) -> None:
+        """Take what dependencies have put in as given, too: the handler begins."""
+        self._given = set(self.first)
 
     def __getitem__(self, name: str) -> Any:
         if name in self._given:
@@ -180,10 +206,43 @@ class RecordedState(MutableMapping[str, Any]):
         return dict(self)
 
     def _look(self, names: set[str]) -> None:
-        reading = reading_now.get()
-        if reading is not None and reading.root is not reading and names - self.read:
-            reading.use(None)  # a value is stored where its key said, before the run
+        if names - self.read:
+            note_inner_read()
         self.read |= names
+
+
+class _FirstName(bytes):
+    """The name of a request's first header: who looks for any compares it first."""
+
+    _seek: Callable[[str], None]
+
+    def __new__(cls, name: bytes, seek: Callable[[str], None]) -> Self:
+        it = super().__new__(cls, name)
+        it._seek = seek
+        return it
+
+    def __eq__(self, other: object) -> bool:
+        self._seek(other.decode("latin-1").lower() if type(other) is bytes else "*")
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        self._seek("*")
+        return super().__hash__()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            self._seek("*")  # it is made a text of, as if all were read
+        return super().__getattribute__(name)
+
+
+def note_inner_read() -> None:
+    """Take note that a value depends on what is read now: its key is made already."""
+    reading = reading_now.get()
+    if reading is not None and reading.root is not reading:
+        reading.use(None)
 
 
 class Recorder:

@@ -24,6 +24,15 @@ CREDENTIALS = ("authorization", "cookie", "x-api-key")
 MESSAGE_HEADERS = frozenset(
     {"age", "cache-status", "connection", "content-length", "date"}
 )
+# Request headers that count only where somebody looks for them: they are others in many
+# requests, and seldom matter.
+_RARE = {
+    *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
+    *("priority", "cache-control", "pragma", "range", "if-range"),
+    *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+    *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
+    *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+}
 
 _DIRECTIVE = re.compile(r'([^\s,;="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -38,7 +47,8 @@ class Fields(Headers):
         super().__init__(scope=scope)
         self.lines: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
-            lines = self.lines.setdefault(name.decode("latin-1").lower(), [])
+            # Not `name.decode`: it may tell who looks at it.
+            lines = self.lines.setdefault(bytes.decode(name, "latin-1").lower(), [])
             lines.append(value.decode("latin-1"))
 
     def getlist(self, key: str) -> list[str]:
@@ -164,6 +174,11 @@ def with_vary(value: str, more: Iterable[str] = ()) -> str:
     have = {name.lower() for name in names}
     wanted = dict.fromkeys([*sorted(more), *CREDENTIALS])
     return ", ".join([*names, *(n.title() for n in wanted if n not in have)])
+
+
+def rarely_counts(header: str) -> bool:
+    """Tell whether a request's header counts only where somebody looks for it."""
+    return header in _RARE or header.startswith("x-b3-")
 
 
 def named_in(value: str) -> list[str]:

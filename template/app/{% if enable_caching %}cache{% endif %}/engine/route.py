@@ -43,6 +43,7 @@ from app.cache.engine.inputs import (
     Unstable,
     digest,
     identity_of,
+    looked_at,
     outline,
     put_by_run,
     raw_request,
@@ -137,7 +138,8 @@ class CachedRoute:
         app: ASGIApp = self._target.app
         if self._direct and not iscoroutinefunction(function):
             app = self._awaited()
-        self._set(self._target, "app", _recorded(app))
+        watched = self.sight.raw and self.policy.vary is None
+        self._set(self._target, "app", _recorded(app, watched=watched))
 
     def end(self) -> None:
         """Give it back."""
@@ -169,16 +171,14 @@ class CachedRoute:
         """Call the handler through what stands above `@cached`."""
         request, response, exchange = self._taken(values)
         if exchange is not None and not self._bypasses(exchange, request, response):
-            self._learned |= {f"state.{name}" for name in exchange.state.read}
+            self._learned |= looked_at(exchange)
             exchange.serving = Serving(
                 exchange,
                 self.policy,
                 request,
                 response,
                 next((v for v in values.values() if _is_tasks(v)), None),
-                lambda given: self._variant(
-                    exchange, self._told(exchange, request, {**values, **given})
-                ),
+                partial(self._variant_of, exchange, request, values),
             )
         return self._endpoint(**values)
 
@@ -194,7 +194,7 @@ class CachedRoute:
         cache = exchange.cache
         try:
             key = await self._key(request, values)
-            self._learned |= {f"state.{name}" for name in exchange.state.read}
+            self._learned |= looked_at(exchange)
             told = self._told(exchange, request, values)
             self._variant(exchange, told)
         except Unstable as error:
@@ -250,7 +250,11 @@ class CachedRoute:
             partial(self._place_of, exchange, place),
             list(fresh),
             shared=not told_who or identity_of(request) == "public",
-            varies={n for n in self._named | self._learned if "." not in n},
+            varies={
+                name
+                for name in self._named | self._learned
+                if name != "*" and not name.startswith("state.")
+            },
         )
         exchange.reading.forget()
         return await self._run(request, values, exchange.run)
@@ -324,6 +328,7 @@ class CachedRoute:
         told.append({n: str(v) for n, v in request.path_params.items()})
         told.append({n: outline(values[n]) for n in self._found if n not in own})
         if any(n in values and n not in own for n in self._declared):
+            told.append([[n, headers.getlist(n)] for n in sorted(self._named)])
             told.append(raw_request(request, exchange))
         if self._told_who:
             told.append(identity_of(request))
@@ -332,6 +337,18 @@ class CachedRoute:
         if sight.raw:
             told.append(raw_request(request, exchange, headers_too=vary is None))
         return digest(told, exchange.cache.secret)
+
+    def _variant_of(
+        self,
+        exchange: Exchange,
+        request: Request,
+        values: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> str:
+        """Return what tells a call from others, once decorators have done theirs."""
+        told = self._told(exchange, request, {**values, **given})
+        exchange.state.begin()
+        return self._variant(exchange, told)
 
     def _variant(self, exchange: Exchange, told: str) -> str:
         """Return that, and what the answers were found to depend on besides."""
@@ -347,7 +364,7 @@ class CachedRoute:
     ) -> str | None:
         """Return where an answer belongs, now that its run told what it depends on."""
         varies = next((value for name, value in headers if name == "vary"), "")
-        self._learned |= {f"state.{name}" for name in exchange.state.read}
+        self._learned |= looked_at(exchange)
         self._learned |= {name.lower() for name in named_in(varies)}
         try:
             return place()
@@ -379,6 +396,8 @@ class CachedRoute:
         before = sum(len(each.tasks) for each in tasks)
         exchange = exchange_of(request) if run is not None else None
         put = put_by_run(request.scope, exchange) if exchange is not None else []
+        if exchange is not None:
+            exchange.state.begin()
         if iscoroutinefunction(self.policy.function):
             result = await function(**values)
         else:
@@ -451,13 +470,15 @@ def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
     return _Replay(status, headers, body)
 
 
-def _recorded(app: ASGIApp) -> ASGIApp:
+def _recorded(app: ASGIApp, *, watched: bool) -> ASGIApp:
     async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = scope.get(SCOPE_KEY)
         if not isinstance(exchange, Exchange):
             await app(scope, receive, send)
             return
         recorder = Recorder(exchange, send)
+        if watched:
+            exchange.watch_headers(scope)
         first = scope.setdefault("state", {})
         exchange.state = scope["state"] = RecordedState(first)
         try:
