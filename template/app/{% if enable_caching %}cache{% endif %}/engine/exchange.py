@@ -39,15 +39,12 @@ Outcome = Literal["HIT", "MISS", "BYPASS"]
 class Serving:
     """A cached route whose handler is called through what stands above `@cached`.
 
-    `variant` tells these parameters from others with the same key; `response` and
-    `tasks` are what the dependencies and the handler set and add.
+    `variant` tells these parameters from others with the same key.
     """
 
     exchange: "Exchange"
     policy: CachePolicy
     request: Request
-    response: Response
-    tasks: BackgroundTasks | None
     variant: Callable[[Mapping[str, Any]], str]
 
 
@@ -79,8 +76,12 @@ class Run:
 class Exchange:
     """One request's dealings with the cache.
 
-    `tag_weak` says that a middleware may encode the body after us.
+    `tag_weak` says that a middleware may encode the body after us. From its route's
+    turn on, `response` and `tasks` are what dependencies and the handler set and add.
     """
+
+    response: Response
+    tasks: BackgroundTasks
 
     def __init__(self, scope: Scope, cache: Cache, *, tag_weak: bool) -> None:
         self.cache = cache

@@ -7,8 +7,9 @@ that stands before it has run, and only the handler and its providers are left o
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
+from itertools import zip_longest
 from types import MethodType
-from typing import Any, TypeGuard
+from typing import Any
 
 from fastapi import BackgroundTasks, Request, Response, routing
 from fastapi.concurrency import run_in_threadpool
@@ -63,7 +64,7 @@ from app.cache.engine.providers import (
 )
 from app.cache.engine.ticket import Found, Wanted, admit
 
-_CONNECTION, _RESPONSE = "cache_connection", "cache_response"
+_CONNECTION, _RESPONSE, _TASKS = "cache_connection", "cache_response", "cache_tasks"
 _MOST_LEARNED = 16  # headers and states that a route's answers may depend on
 # What of a route's declaration changes the bytes of its answers.
 _FORM = (
@@ -130,8 +131,10 @@ class CachedRoute:
         dependant, function = self._dependant, self.policy.function
         self._connection = dependant.http_connection_param_name or _CONNECTION
         self._response = dependant.response_param_name or _RESPONSE
+        self._tasks = dependant.background_tasks_param_name or _TASKS
         self._set(dependant, "http_connection_param_name", self._connection)
         self._set(dependant, "response_param_name", self._response)
+        self._set(dependant, "background_tasks_param_name", self._tasks)
         self._set(dependant, "call", self._answer if self._direct else self._enter)
         needed = [d for d in dependant.dependencies if d not in self._waiting]
         self._set(dependant, "dependencies", needed)
@@ -176,8 +179,6 @@ class CachedRoute:
                 exchange,
                 self.policy,
                 request,
-                response,
-                next((v for v in values.values() if _is_tasks(v)), None),
                 partial(self._variant_of, exchange, request, values),
             )
         return self._endpoint(**values)
@@ -266,8 +267,11 @@ class CachedRoute:
         take = {True: values.pop, False: values.__getitem__}
         request: Request = take[self._connection == _CONNECTION](self._connection)
         response: Response = take[self._response == _RESPONSE](self._response)
+        tasks: BackgroundTasks = take[self._tasks == _TASKS](self._tasks)
         exchange = exchange_of(request)
-        if exchange is not None:  # a middleware further in may have changed them
+        if exchange is not None:
+            exchange.response, exchange.tasks = response, tasks
+            # A middleware further in may have changed them.
             exchange.headers = Fields(request.scope)
         return request, response, exchange
 
@@ -392,21 +396,18 @@ class CachedRoute:
         function: Callable[..., Any] = self.policy.function
         if isinstance(self._endpoint, MethodType):
             function = MethodType(function, self._endpoint.__self__)
-        tasks = list(filter(_is_tasks, values.values()))
-        before = sum(len(each.tasks) for each in tasks)
         exchange = exchange_of(request) if run is not None else None
-        put = put_by_run(request.scope, exchange) if exchange is not None else []
+        put: list[Any] = []
         if exchange is not None:
             exchange.state.begin()
+            put = put_by_run(request.scope, exchange)
         if iscoroutinefunction(self.policy.function):
             result = await function(**values)
         else:
             result = await run_in_threadpool(function, **values)
         if isawaitable(result):  # of a wrapper that is no coroutine function itself
             result = await result
-        again = sum(len(each.tasks) for each in tasks) == before
-        if exchange is not None and put_by_run(request.scope, exchange) != put:
-            again = False
+        again = exchange is None or put_by_run(request.scope, exchange) == put
         if run is not None:
             run.status = 200
             request.scope["fastapi_inner_astack"].push(run.end)
@@ -416,12 +417,13 @@ class CachedRoute:
             again = again and _is_plain(type(result))
             if run is not None:  # FastAPI sends it without what dependencies set
                 run.status, run.fresh = RETURNED, []
-        elif self._own_response:
+        elif self._own_response or (exchange and run and not _keeps(exchange, run)):
             again = False
         if run is not None and not again:
             run.ticket.why_not = (
                 "it does more than to answer: a task, a file, a stream, a response of "
-                "its own kind, or it changes the session or the request's state"
+                "its own kind, or it changes the session, the request's state, or what "
+                "a dependency has set"
             )
         return result
 
@@ -438,8 +440,12 @@ def _is_plain(kind: Any) -> bool:
     return getattr(own, "__module__", "").partition(".")[0] in ("starlette", "fastapi")
 
 
-def _is_tasks(value: object) -> TypeGuard[BackgroundTasks]:
-    return isinstance(value, BackgroundTasks)
+def _keeps(exchange: Exchange, run: Run) -> bool:
+    """Tell whether the handler has left alone the headers that dependencies set."""
+    fresh, now = run.fresh, exchange.response.headers.raw
+    own = {name for name, _ in now[len(fresh) :]}
+    same = zip_longest(now[: len(fresh)], fresh)  # an equal one may be another tomorrow
+    return all(a is b for a, b in same) and own.isdisjoint(name for name, _ in fresh)
 
 
 def is_served(route: RouteContext) -> bool:

@@ -293,10 +293,9 @@ def _besides(serving: Serving | None) -> Any:
     """Return what a handler may set and add beside its value."""
     if serving is None:
         return None
-    response, tasks = serving.response, serving.tasks
+    response = serving.exchange.response
     put = put_by_run(serving.request.scope, serving.exchange)
-    added = tasks and len(tasks.tasks)
-    return response.status_code, list(response.headers.raw), added, put
+    return response.status_code, list(response.headers.raw), put
 
 
 def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
