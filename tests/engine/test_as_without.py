@@ -148,6 +148,84 @@ async def test_a_task_that_is_added_by_what_a_dependency_made(
         assert sent == ["dependency", "handler"] * times
 
 
+def raising(*_: object, **__: object) -> str:
+    raise KeyError("token4711")
+
+
+async def raising_later(*_: object, **__: object) -> str:
+    raise KeyError("token4711")
+
+
+@pytest.mark.parametrize("builder", [raising, raising_later])
+@pytest.mark.parametrize("path", ["route", "value", "function"])
+async def test_a_key_builder_that_raises(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    builder: Callable[..., Any],
+    path: str,
+) -> None:
+    router = APIRouter(prefix="/raising")
+
+    @cached(key_builder=builder)
+    async def handler() -> int:
+        return 1
+
+    @cached(key_builder=builder)
+    async def function() -> int:
+        return 1
+
+    async def calling() -> int:
+        return await function()
+
+    router.add_api_route("/route", handler)
+    router.add_api_route("/value", above(handler))
+    router.add_api_route("/function", calling)
+    client = await serve(router)
+    for _ in range(3):
+        answer = await client.get(f"/raising/{path}")
+        assert (answer.status_code, answer.json(), outcome(answer)) == (200, 1, None)
+    said = [r.getMessage() for r in caplog.records if "KeyError" in r.getMessage()]
+    assert len(said) == 1
+    assert "token4711" not in caplog.text
+
+
+async def test_what_a_key_builder_sets_is_for_itself(serve: Serve) -> None:
+    router = APIRouter(prefix="/setting")
+
+    def by_device(*_: object, request: Request, **__: object) -> str:
+        request.state.device = request.headers["user-agent"].partition("/")[0]
+        return f"setting:{request.state.device}"
+
+    @router.get("/")
+    @cached(namespace="setting", key_builder=by_device)
+    async def handler(request: Request) -> str | None:
+        return getattr(request.state, "device", None)
+
+    client = await serve(router)
+    for version in ("1", "2", "3"):
+        sent = {"User-Agent": f"phone/{version}"}
+        answer = await client.get("/setting/", headers=sent)
+        assert (answer.status_code, answer.json()) == (200, None)
+    assert outcome(answer) == "HIT"
+
+
+async def test_a_post_to_the_path_of_a_cached_get_is_no_mistake(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    router = APIRouter()
+
+    @cached()
+    async def handler() -> int:
+        return 1
+
+    for path, endpoint in (("/both", handler), ("/both/value", above(handler))):
+        router.add_api_route(path, endpoint, methods=["GET", "POST"])
+    client = await serve(router)
+    for path in ("/both", "/both/value"):
+        assert (await client.post(path)).json() == 1
+    assert "is not cached" not in caplog.text
+
+
 class Closed(Exception):
     """What the application answers with 200."""
 

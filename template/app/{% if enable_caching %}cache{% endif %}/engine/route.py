@@ -52,7 +52,7 @@ from app.cache.engine.inputs import (
     stable,
     stable_items,
 )
-from app.cache.engine.policy import CachePolicy
+from app.cache.engine.policy import CachePolicy, KeyFailed
 from app.cache.engine.providers import (
     deferred,
     is_check,
@@ -202,6 +202,9 @@ class CachedRoute:
             why = f"its answer may depend on {error}, which cannot be part of a key"
             exchange.bypass(self.policy, "unshareable", why)
             return await self._run(request, values)
+        except KeyFailed as error:
+            exchange.bypass(self.policy, "unshareable", str(error))
+            return await self._run(request, values)
 
         def place() -> str:
             return cache.place(key, self._variant(exchange, told))
@@ -305,7 +308,7 @@ class CachedRoute:
     async def _key(self, request: Request, values: dict[str, Any]) -> str:
         try:
             return await self.policy.key(request, (), values)
-        except Exception:
+        except KeyFailed:
             if self._early or not self._waiting:
                 raise
             self._early = True  # an own builder may ask for what a provider makes
@@ -417,13 +420,14 @@ class CachedRoute:
             again = again and _is_plain(type(result))
             if run is not None:  # FastAPI sends it without what dependencies set
                 run.status, run.fresh = RETURNED, []
-        elif self._own_response or (exchange and run and not _keeps(exchange, run)):
+        elif self._own_response:
             again = False
+        elif exchange is not None and run is not None and not _keeps(exchange, run):
+            run.ticket.why_not = "its handler and a dependency both set a header"
         if run is not None and not again:
             run.ticket.why_not = (
                 "it does more than to answer: a task, a file, a stream, a response of "
-                "its own kind, or it changes the session, the request's state, or what "
-                "a dependency has set"
+                "its own kind, or it changes the session or the request's state"
             )
         return result
 

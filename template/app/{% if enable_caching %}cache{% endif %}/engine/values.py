@@ -27,7 +27,7 @@ from app.cache.engine.equal import equal
 from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
 from app.cache.engine.http import Directives, directives_of
 from app.cache.engine.inputs import Unstable, digest, outline, put_by_run, stable
-from app.cache.engine.policy import CachePolicy, code_of
+from app.cache.engine.policy import CachePolicy, KeyFailed, code_of
 from app.cache.engine.ticket import Ticket, Wanted, admit
 
 
@@ -146,7 +146,7 @@ async def _begin(
         return attempt
     serving = exchange.take_serving(policy) if exchange is not None else None
     if exchange is not None and serving is None and _is_endpoint(policy, exchange):
-        if exchange.outcome is None:
+        if exchange.outcome is None and exchange.scope["method"] == "GET":
             policy.say("its route was added after the start")
         return attempt
     bound = _signature(policy.function).bind(*args, **kwargs)
@@ -155,7 +155,7 @@ async def _begin(
     try:
         form = _form_of(policy.function, policy.coder)
         key, variant = await _told_apart(policy, cache, serving, given)
-    except (Unformed, Unstable) as error:
+    except (KeyFailed, Unformed, Unstable) as error:
         if serving is None:
             policy.say(str(error))
             return attempt
