@@ -7,7 +7,8 @@ from app.middleware.query import HiddenQuery
 from app.middleware.requests import RequestLog
 from app.middleware.startup import StartupLine
 
-# None of them changes a body, so a cached answer's tag is that of what is sent.
+# None of them changes a body, so a cached answer's tag is that of what is sent. With
+# any other middleware, but for Starlette's, cached answers have no tag.
 KEEP_BODIES = frozenset(
     {
         *(AllowedHosts, Bounds, HiddenQuery, RequestLog),

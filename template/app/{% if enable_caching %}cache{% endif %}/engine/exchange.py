@@ -20,6 +20,7 @@ from app.cache.engine.http import (
     Fields,
     Lifetime,
     RawHeaders,
+    Tags,
     answer_to,
     cache_status,
     entity_tag,
@@ -76,18 +77,18 @@ class Run:
 class Exchange:
     """One request's dealings with the cache.
 
-    `tag_weak` says that a middleware may encode the body after us. From its route's
-    turn on, `response` and `tasks` are what dependencies and the handler set and add.
+    `tags` says what entity tags are good for. From its route's turn on, `response` and
+    `tasks` are what dependencies and the handler set and add.
     """
 
     response: Response
     tasks: BackgroundTasks
 
-    def __init__(self, scope: Scope, cache: Cache, *, tag_weak: bool) -> None:
+    def __init__(self, scope: Scope, cache: Cache, tags: Tags) -> None:
         self.cache = cache
         self.scope = scope
         self.headers = Fields(scope)
-        self.tag_weak = tag_weak
+        self.tags = tags
         self.started = time.perf_counter()
         self.reading = Reading()
         self.state = RecordedState(scope.setdefault("state", {}))
@@ -304,12 +305,12 @@ class Recorder:
                 exchange.unstored(run.policy, lifetime.why_not)
             return start, message
         varies = run.varies if run is not None else set()
-        kept = _kept(own, body, varies, weak=exchange.tag_weak)
+        kept = _kept(own, body, varies, exchange.tags)
         if run is not None and not await self._store(
             run, body, own, kept, fresh, lifetime
         ):
             return start, message
-        status, headers = answer_to(exchange.headers, kept)
+        status, headers = answer_to(exchange.headers, kept, exchange.tags)
         headers += [
             raw
             for raw, pair in zip(start["headers"], pairs, strict=True)
@@ -351,13 +352,13 @@ class Recorder:
         return True
 
 
-def _kept(own: Pairs, body: bytes, varies: set[str], *, weak: bool) -> Pairs:
+def _kept(own: Pairs, body: bytes, varies: set[str], tags: Tags) -> Pairs:
     """Return what an entry has of a response's own headers, and what it adds."""
     names = {name for name, _ in own}
     vary = ", ".join(value for name, value in own if name == "vary")
     added = [("vary", with_vary(vary, varies))]
-    if "etag" not in names:
-        added.append(("etag", entity_tag(body, weak=weak)))
+    if "etag" not in names and tags != "none":
+        added.append(("etag", entity_tag(body, weak=tags == "weak")))
     if "cache-control" not in names:
         added.append(("cache-control", CLIENT_POLICY))
     left_out = MESSAGE_HEADERS | {"vary"}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
+from typing import Literal
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -17,6 +18,9 @@ from starlette.types import Scope
 from app.cache.engine.entry import Entry, Pairs
 
 RawHeaders = list[tuple[bytes, bytes]]
+# What entity tags tell of bodies, after middleware: all, all but how they are encoded,
+# or nothing, where somebody may make another body of one.
+Tags = Literal["strong", "weak", "none"]
 
 CLIENT_POLICY = "private, no-cache"  # browsers keep it, and ask each time: a cheap 304
 CREDENTIALS = ("authorization", "cookie", "x-api-key")
@@ -157,10 +161,10 @@ def condition_status(headers: Fields, tag: str) -> int:
     return 200
 
 
-def answer_to(request: Fields, headers: Pairs) -> tuple[int, RawHeaders]:
+def answer_to(request: Fields, headers: Pairs, tags: Tags) -> tuple[int, RawHeaders]:
     """Return the status and the headers with which a stored 200 answers a request."""
     status = 200
-    if "if-none-match" in request or "if-match" in request:
+    if tags != "none" and ("if-none-match" in request or "if-match" in request):
         status = condition_status(request, dict(headers).get("etag", ""))
     if status == 412:
         return status, []

@@ -469,7 +469,7 @@ class _Replay(Response):
 
 def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
     """Return the response that an entry holds, as an answer to this request."""
-    status, headers = answer_to(exchange.headers, found.entry.headers)
+    status, headers = answer_to(exchange.headers, found.entry.headers, exchange.tags)
     body = found.entry.body if status == 200 else b""
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))
