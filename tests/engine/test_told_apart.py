@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from tests.engine.conftest import Serve
 from tests.people import Person
 
 router = APIRouter(prefix="/apart")
+LENGTH = b"content-length"
 
 
 class Made:
@@ -143,10 +144,27 @@ async def test_a_default_that_was_sent_from_one_that_was_not(serve: Serve) -> No
     assert sent.json() == {"active": False}
 
 
+async def text_of(request: Request) -> Made:
+    return Made((await request.body()).decode())
+
+
 @router.get("/body")
 @cached()
 async def body(request: Request) -> str:
     return (await request.body()).decode()
+
+
+@router.get("/body/value")
+@above
+@cached()
+async def body_as_value(request: Request) -> str:
+    return (await request.body()).decode()
+
+
+@router.get("/body/dependency")
+@cached()
+async def body_of_dependency(made: Annotated[Made, Depends(text_of)]) -> str:
+    return str(made.of)
 
 
 async def test_the_body_of_a_get(serve: Serve) -> None:
@@ -274,23 +292,51 @@ async def test_a_header_that_never_counts_splits_nothing(
             assert outcome(answer) == ("HIT" if number else "MISS")
 
 
-async def test_the_version_of_http(settings: Settings, storage: str) -> None:
+@pytest.fixture
+async def by_version_of_http(
+    settings: Settings, storage: str
+) -> AsyncIterator[Callable[[str], httpx.AsyncClient]]:
+    """Yield a function that returns a client of this version of HTTP."""
     app = create_app(settings)
     app.include_router(router)
 
-    async def by(version: str) -> httpx.Response:
+    def client(version: str) -> httpx.AsyncClient:
         async def of_version(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "http_version": version}, receive, send)
+            headers = [pair for pair in scope["headers"] if pair[0] != LENGTH]
+            kept = scope["headers"] if version < "2" else headers
+            await app(
+                {**scope, "http_version": version, "headers": kept}, receive, send
+            )
 
         transport = httpx.ASGITransport(of_version)
-        async with httpx.AsyncClient(transport=transport, base_url="http://it") as it:
-            return await it.get("/apart/version")
+        return httpx.AsyncClient(transport=transport, base_url="http://service")
 
     async with lifespan(app):
-        for version in ("1.0", "1.1", "1.0"):
-            answer = await by(version)
+        yield client
+
+
+async def test_the_version_of_http(
+    by_version_of_http: Callable[[str], httpx.AsyncClient],
+) -> None:
+    for version in ("1.0", "1.1", "1.0"):
+        async with by_version_of_http(version) as client:
+            answer = await client.get("/apart/version")
             assert answer.json() == version
     assert outcome(answer) == "HIT"
+
+
+@pytest.mark.parametrize("path", ["body", "body/value", "body/dependency"])
+async def test_a_body_that_no_header_announces(
+    by_version_of_http: Callable[[str], httpx.AsyncClient], path: str
+) -> None:
+    async with by_version_of_http("2") as client:
+        for sent in ("", "a", "b", ""):
+            answer = await client.request("GET", f"/apart/{path}", content=sent)
+            assert answer.json() == sent
+        for number in range(2):
+            german = {"Accept-Language": "de"}
+            answer = await client.get("/apart/language", headers=german)
+            assert outcome(answer) == ("HIT" if number else "MISS")
 
 
 flags = {"now": "a"}

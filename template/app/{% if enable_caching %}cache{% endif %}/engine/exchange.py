@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from starlette.background import BackgroundTasks
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.cache.engine.cache import Cache, Reading, reading_now
 from app.cache.engine.entry import Pairs
@@ -92,12 +92,26 @@ class Exchange:
         self.started = time.perf_counter()
         self.reading = Reading()
         self.state = RecordedState(scope.setdefault("state", {}))
+        self.received = False  # whether a body was asked for that no header announces
         self.sought: set[str] = set()  # headers that rarely count; "*": all there are
         self.outcome: Outcome | None = None
         self.status: tuple[str, ...] = ()
         self.serving: Serving | None = None
         self.run: Run | None = None
         self.untagged = False  # FastAPI makes the response anew, from a cached value
+
+    def watch_body(self, receive: Receive) -> Receive:
+        """Take note from now on of whether anybody asks for the request's body.
+
+        From HTTP/2 on, no header has to say that there is one.
+        """
+
+        async def noted() -> Message:
+            self.received = True
+            return await receive()
+
+        announced: bool = self.scope.get("http_version", "").startswith("1")
+        return receive if announced else noted
 
     def watch_headers(self, scope: Scope) -> None:
         """Take note from now on of the headers that are looked for, by whomever."""

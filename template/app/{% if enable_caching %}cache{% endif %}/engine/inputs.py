@@ -98,9 +98,11 @@ def by_middleware(scope: Scope) -> list[str]:
 def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
     """Return what differs after a run that has changed a session, or the state.
 
-    Or has added a task for afterwards, which may be by what a dependency made.
+    Or has added a task for afterwards, which may be by what a dependency made, or has
+    asked for the request's body.
     """
-    found: list[Any] = [exchange.state.writes, len(exchange.tasks.tasks)]
+    tasks = len(exchange.tasks.tasks)
+    found: list[Any] = [exchange.state.writes, tasks, exchange.received]
     for name in by_middleware(scope):
         try:
             found.append([name, _plain(name, scope[name])])

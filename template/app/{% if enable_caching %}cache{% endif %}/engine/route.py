@@ -285,8 +285,10 @@ class CachedRoute:
         if request.method != "GET":
             return True
         headers = exchange.headers
-        has_body = "transfer-encoding" in headers or (
-            headers.get("content-length", "0") != "0"
+        has_body = (
+            exchange.received
+            or "transfer-encoding" in headers
+            or headers.get("content-length", "0") != "0"
         )
         if directives_of(headers).no_store or "range" in headers or has_body:
             exchange.settle("BYPASS", "fwd=bypass")
@@ -492,7 +494,7 @@ def _recorded(app: ASGIApp, *, watched: bool) -> ASGIApp:
         first = scope.setdefault("state", {})
         exchange.state = scope["state"] = RecordedState(first)
         try:
-            await app(scope, receive, recorder.send)
+            await app(scope, exchange.watch_body(receive), recorder.send)
         finally:
             if scope.get("state") is exchange.state:
                 scope["state"] = first
