@@ -7,6 +7,7 @@ A value is stored only if it reads back equal, in value and in type.
 import asyncio
 import dis
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -29,6 +30,9 @@ from app.cache.engine.http import Directives, directives_of
 from app.cache.engine.inputs import Unstable, digest, outline, put_by_run, stable
 from app.cache.engine.policy import CachePolicy, KeyFailed, code_of
 from app.cache.engine.ticket import Ticket, Wanted, admit
+
+# A field of this name, or how a hash of a password begins: it stays in the database.
+_SECRET = re.compile(rb'(?:password|secret|_hash)":|password_hash|key_hash|\$argon2')
 
 
 class Unformed(Exception):
@@ -336,18 +340,21 @@ def _form_of(function: Callable[..., Any], coder: Any) -> Form:
 def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
     """Return what is stored of a value; None, with a warning, if that is not equal."""
     form = _form_of(policy.function, policy.coder)
+    kind = type(value).__qualname__
+    why = (
+        f"a value of type {kind} does not read back as it was; return what its "
+        "annotation says, or give @cached a coder that keeps it"
+    )
     try:
         if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-            raise TypeError("an iterator can be read once only")
+            raise TypeError("it can be read once only")
         # Writing what is iterated over would use it up; a copy of that fails, or is it.
         body = form.encode(value if policy.coder else deepcopy(value))
-        if equal(value, form.decode(body)):
+        if _SECRET.search(body):
+            why = f"a value of type {kind} holds a password, a secret, or a hash of one"
+        elif equal(value, form.decode(body)):
             return body
-    except Exception as error:  # what a coder raises cannot be known
-        policy.say(f"{type(error).__name__}: {error}")
-        return None
-    policy.say(
-        f"a value of type {type(value).__qualname__} does not read back as it was; "
-        "return what its annotation says, or give @cached a coder that keeps it"
-    )
+    except Exception as error:  # what a coder raises cannot be known, nor what it says
+        why = f"a value of type {kind} cannot be stored ({type(error).__name__})"
+    policy.say(why)
     return None
