@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    Header,
+    Request,
+    Response,
+)
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
@@ -74,6 +82,148 @@ async def test_a_dependency_counts_each_request(serve: Serve) -> None:
         answer = await client.get("/limited")
         assert outcome(answer) == expected
         assert answer.headers.get_list("x-ratelimit-remaining") == [remaining]
+
+
+def draft(response: Response) -> None:
+    response.headers["X-Draft"] = str(next(numbers) % 2)
+
+
+numbers = iter(range(1000))
+CHANGES: dict[str, Callable[[Response], None]] = {
+    "delete": lambda response: response.headers.__delitem__("x-draft"),
+    "set": lambda response: response.headers.__setitem__("x-draft", "0"),
+    "append": lambda response: response.headers.append("x-draft", "0"),
+    "clear": lambda response: response.raw_headers.clear(),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+async def test_a_header_of_a_dependency_that_the_handler_changes(
+    serve: Serve, how: str
+) -> None:
+    router = APIRouter(prefix="/draft", dependencies=[Depends(draft)])
+
+    async def plain_handler(response: Response) -> int:
+        CHANGES[how](response)
+        return 1
+
+    async def handler(response: Response) -> int:
+        return await plain_handler(response)
+
+    router.add_api_route("/plain", plain_handler)
+    router.add_api_route("/cached", cached()(handler))
+    client = await serve(router)
+    for _ in range(4):  # with both values that the dependency sets
+        plain = await client.get("/draft/plain")
+        next(numbers)  # so that the next answer is given the same
+        answer = await client.get("/draft/cached")
+        same = answer.headers.get_list("x-draft") == plain.headers.get_list("x-draft")
+        assert same, (answer.headers, plain.headers)
+
+
+class Mailer:
+    def __init__(self, tasks: BackgroundTasks) -> None:
+        self.tasks = tasks
+
+
+@pytest.mark.parametrize("value", [False, True])
+async def test_a_task_that_is_added_by_what_a_dependency_made(
+    serve: Serve, *, value: bool
+) -> None:
+    sent: list[str] = []
+
+    def before(tasks: BackgroundTasks) -> None:
+        tasks.add_task(sent.append, "dependency")
+
+    async def handler(mailer: Annotated[Mailer, Depends(Mailer)]) -> int:
+        mailer.tasks.add_task(sent.append, "handler")
+        return 1
+
+    router = APIRouter(prefix="/mail", dependencies=[Depends(before)])
+    cached_handler = cached()(handler)
+    router.add_api_route("/", above(cached_handler) if value else cached_handler)
+    client = await serve(router)
+    for times in range(1, 4):
+        assert (await client.get("/mail/")).json() == 1
+        assert sent == ["dependency", "handler"] * times
+
+
+def raising(*_: object, **__: object) -> str:
+    raise KeyError("token4711")
+
+
+async def raising_later(*_: object, **__: object) -> str:
+    raise KeyError("token4711")
+
+
+@pytest.mark.parametrize("builder", [raising, raising_later])
+@pytest.mark.parametrize("path", ["route", "value", "function"])
+async def test_a_key_builder_that_raises(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    builder: Callable[..., Any],
+    path: str,
+) -> None:
+    router = APIRouter(prefix="/raising")
+
+    @cached(key_builder=builder)
+    async def handler() -> int:
+        return 1
+
+    @cached(key_builder=builder)
+    async def function() -> int:
+        return 1
+
+    async def calling() -> int:
+        return await function()
+
+    router.add_api_route("/route", handler)
+    router.add_api_route("/value", above(handler))
+    router.add_api_route("/function", calling)
+    client = await serve(router)
+    for _ in range(3):
+        answer = await client.get(f"/raising/{path}")
+        assert (answer.status_code, answer.json(), outcome(answer)) == (200, 1, None)
+    said = [r.getMessage() for r in caplog.records if "KeyError" in r.getMessage()]
+    assert len(said) == 1
+    assert "token4711" not in caplog.text
+
+
+async def test_what_a_key_builder_sets_is_for_itself(serve: Serve) -> None:
+    router = APIRouter(prefix="/setting")
+
+    def by_device(*_: object, request: Request, **__: object) -> str:
+        request.state.device = request.headers["user-agent"].partition("/")[0]
+        return f"setting:{request.state.device}"
+
+    @router.get("/")
+    @cached(namespace="setting", key_builder=by_device)
+    async def handler(request: Request) -> str | None:
+        return getattr(request.state, "device", None)
+
+    client = await serve(router)
+    for version in ("1", "2", "3"):
+        sent = {"User-Agent": f"phone/{version}"}
+        answer = await client.get("/setting/", headers=sent)
+        assert (answer.status_code, answer.json()) == (200, None)
+    assert outcome(answer) == "HIT"
+
+
+async def test_a_post_to_the_path_of_a_cached_get_is_no_mistake(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    router = APIRouter()
+
+    @cached()
+    async def handler() -> int:
+        return 1
+
+    for path, endpoint in (("/both", handler), ("/both/value", above(handler))):
+        router.add_api_route(path, endpoint, methods=["GET", "POST"])
+    client = await serve(router)
+    for path in ("/both", "/both/value"):
+        assert (await client.post(path)).json() == 1
+    assert "is not cached" not in caplog.text
 
 
 class Closed(Exception):

@@ -2,24 +2,31 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Annotated, Any
 
+import httpx
 import pytest
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import AliasChoices, BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Receive, Scope, Send
 
 from app.cache import authenticator, cached, provider
+from app.config import Settings
 from app.database import Database, SessionDep
+from app.main import create_app
 from app.models import User
+from tests.asgi import lifespan
+from tests.engine.answers import outcome
 from tests.engine.conftest import Serve
 from tests.people import Person
 
 router = APIRouter(prefix="/apart")
+LENGTH = b"content-length"
 
 
 class Made:
@@ -48,6 +55,16 @@ def by_header(handler: Callable[..., Any]) -> Callable[..., Any]:
         "x_tenant", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, Header()]
     )
     wrapper.__signature__ = inspect.Signature([declared])  # type: ignore[attr-defined]
+    return wrapper
+
+
+def above(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a handler, whose value is cached in place of its response."""
+
+    @functools.wraps(handler)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await handler(*args, **kwargs)
+
     return wrapper
 
 
@@ -127,10 +144,27 @@ async def test_a_default_that_was_sent_from_one_that_was_not(serve: Serve) -> No
     assert sent.json() == {"active": False}
 
 
+async def text_of(request: Request) -> Made:
+    return Made((await request.body()).decode())
+
+
 @router.get("/body")
 @cached()
 async def body(request: Request) -> str:
     return (await request.body()).decode()
+
+
+@router.get("/body/value")
+@above
+@cached()
+async def body_as_value(request: Request) -> str:
+    return (await request.body()).decode()
+
+
+@router.get("/body/dependency")
+@cached()
+async def body_of_dependency(made: Annotated[Made, Depends(text_of)]) -> str:
+    return str(made.of)
 
 
 async def test_the_body_of_a_get(serve: Serve) -> None:
@@ -155,6 +189,186 @@ async def test_a_path_whose_name_means_something_else_to_the_handler(
     client = await serve(router)
     for thing in (1, 2):
         assert (await client.get(f"/apart/things/{thing}")).json() == thing
+
+
+# What seldom matters
+
+
+WAYS: dict[str, Callable[[Request], Any]] = {
+    "get": lambda request: request.headers.get("x-request-id"),
+    "in": lambda request: "X-Request-ID" in request.headers,
+    "dict": lambda request: dict(request.headers).get("x-request-id"),
+    "another request": lambda request: Request(request.scope).headers.get(
+        "x-request-id"
+    ),
+    "raw": lambda request: [
+        value.decode() for name, value in request.headers.raw if name == b"x-request-id"
+    ],
+    "raw dict": lambda request: (
+        str(dict(request.scope["headers"])[b"host"])
+        + str(dict(request.scope["headers"]).get(b"x-request-id"))
+    ),
+}
+
+
+def read_by_dependency(request: Request, way: str) -> Made:
+    return Made(WAYS[way](request))
+
+
+@router.get("/seldom/handler/{way}")
+@cached()
+async def seldom_by_handler(request: Request, way: str) -> Any:
+    return WAYS[way](request)
+
+
+@router.get("/seldom/dependency/{way}")
+@cached()
+async def seldom_by_dependency(
+    found: Annotated[Made, Depends(read_by_dependency)],
+) -> Any:
+    return found.of
+
+
+@router.get("/seldom/value/{way}")
+@above
+@cached()
+async def seldom_by_value(request: Request, way: str) -> str:
+    return str(WAYS[way](request))
+
+
+@router.get("/language")
+@cached()
+async def by_language(request: Request) -> str:
+    return request.headers["accept-language"]
+
+
+@router.get("/version")
+@cached()
+async def by_version(request: Request) -> str:
+    return str(request.scope["http_version"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", ["handler", "dependency", "value"])
+async def test_a_header_that_seldom_matters_counts_where_it_is_read(
+    serve: Serve, path: str, way: str
+) -> None:
+    client = await serve(router)
+    url = f"/apart/seldom/{path}/{way}"
+    no_store = {"Cache-Control": "no-store"}
+    for sent in ({}, {"X-Request-ID": "a"}, {"X-Request-ID": "b"}, {}):
+        true = await client.get(url, headers=sent | no_store)
+        for _ in range(2):
+            answer = await client.get(url, headers=sent)
+            assert answer.json() == true.json()
+    assert (outcome(answer) == "HIT") == (path != "value")
+
+
+async def test_a_header_that_seldom_matters_splits_nothing_where_nobody_reads_it(
+    serve: Serve,
+) -> None:
+    client = await serve(router)
+    for number in range(3):
+        sent = {"Accept-Language": "de", "X-Request-ID": str(number)}
+        answer = await client.get("/apart/language", headers=sent)
+        assert outcome(answer) == ("HIT" if number else "MISS")
+
+
+async def test_a_header_that_never_counts_splits_nothing(
+    settings: Settings, storage: str
+) -> None:
+    app = create_app(
+        settings.model_copy(update={"cache_ignored_headers": ("X-Request-ID",)})
+    )
+    app.include_router(router)
+    transport = httpx.ASGITransport(app)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        for number in range(3):
+            sent = {"X-Request-ID": str(number)}
+            answer = await client.get("/apart/seldom/handler/get", headers=sent)
+            assert outcome(answer) == ("HIT" if number else "MISS")
+
+
+@pytest.fixture
+async def by_version_of_http(
+    settings: Settings, storage: str
+) -> AsyncIterator[Callable[[str], httpx.AsyncClient]]:
+    """Yield a function that returns a client of this version of HTTP."""
+    app = create_app(settings)
+    app.include_router(router)
+
+    def client(version: str) -> httpx.AsyncClient:
+        async def of_version(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [pair for pair in scope["headers"] if pair[0] != LENGTH]
+            kept = scope["headers"] if version < "2" else headers
+            await app(
+                {**scope, "http_version": version, "headers": kept}, receive, send
+            )
+
+        transport = httpx.ASGITransport(of_version)
+        return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+    async with lifespan(app):
+        yield client
+
+
+async def test_the_version_of_http(
+    by_version_of_http: Callable[[str], httpx.AsyncClient],
+) -> None:
+    for version in ("1.0", "1.1", "1.0"):
+        async with by_version_of_http(version) as client:
+            answer = await client.get("/apart/version")
+            assert answer.json() == version
+    assert outcome(answer) == "HIT"
+
+
+@pytest.mark.parametrize("path", ["body", "body/value", "body/dependency"])
+async def test_a_body_that_no_header_announces(
+    by_version_of_http: Callable[[str], httpx.AsyncClient], path: str
+) -> None:
+    async with by_version_of_http("2") as client:
+        for sent in ("", "a", "b", ""):
+            answer = await client.request("GET", f"/apart/{path}", content=sent)
+            assert answer.json() == sent
+        for number in range(2):
+            german = {"Accept-Language": "de"}
+            answer = await client.get("/apart/language", headers=german)
+            assert outcome(answer) == ("HIT" if number else "MISS")
+
+
+flags = {"now": "a"}
+
+
+def put_flag(request: Request) -> None:
+    request.state.flag = flags["now"]
+
+
+@router.get("/flag", dependencies=[Depends(put_flag)])
+@cached()
+async def by_flag(request: Request) -> str:
+    flag: str = request.state.flag
+    return flag
+
+
+@router.get("/flag/value", dependencies=[Depends(put_flag)])
+@above
+@cached()
+async def by_flag_as_value(request: Request) -> str:
+    flag: str = request.state.flag
+    return flag
+
+
+@pytest.mark.parametrize("path", ["flag", "flag/value"])
+async def test_what_a_dependency_puts_into_the_state(serve: Serve, path: str) -> None:
+    client = await serve(router)
+    for flag in ("a", "b", "a"):
+        flags["now"] = flag
+        answer = await client.get(f"/apart/{path}")
+        assert answer.json() == flag
+    assert (outcome(answer) == "HIT") == (path == "flag")
 
 
 # What was read before the look-up

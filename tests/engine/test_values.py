@@ -7,6 +7,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import wraps
 from itertools import count
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -34,9 +35,18 @@ from typing_extensions import TypedDict
 from app.cache import cached, invalidate_namespace
 from app.database import Database, SessionDep
 from app.models import User
+from tests.engine.answers import contents
 from tests.engine.conftest import Serve
 from tests.engine.each import on_any_storage
 from tests.people import Person
+
+
+def above(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(function)
+    async def inner(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return inner
 
 
 class Product(BaseModel):
@@ -555,3 +565,81 @@ async def test_a_route_whose_transaction_began_before_its_lookup_stores_nothing(
     go_on.set()
     assert "stored" not in (await slow).headers["Cache-Status"]
     assert (await client.get("/count")).json() == ["new@example.com"]
+
+
+class Account(BaseModel):
+    name: str
+    password_hash: str
+
+
+class Shown(BaseModel):
+    name: str
+
+
+@dataclass(frozen=True)
+class Login:
+    name: str
+    hash: str
+
+
+HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
+
+
+@pytest.mark.parametrize("path", ["model", "dataclass", "coder"])
+async def test_no_hash_of_a_password_is_stored(
+    app: FastAPI, storage: str, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    runs = count(1)
+
+    @cached(namespace="secret")
+    async def model(name: str) -> Account:
+        return Account(name=f"{name}{next(runs)}", password_hash="4711")
+
+    @cached(namespace="secret")
+    async def of_dataclass(name: str) -> Login:
+        return Login(f"{name}{next(runs)}", HASH)
+
+    @cached(namespace="secret", coder=PickleCoder)
+    async def by_coder(name: str) -> Account:
+        return Account(name=f"{name}{next(runs)}", password_hash="4711")
+
+    functions: dict[str, Any] = {
+        "model": model,
+        "dataclass": of_dataclass,
+        "coder": by_coder,
+    }
+    assert app.state.settings.cache_enabled
+    assert [(await functions[path]("Ann")).name for _ in range(2)] == ["Ann1", "Ann2"]
+    stored = await contents(storage)
+    assert b"4711" not in stored
+    assert HASH.encode() not in stored
+    assert caplog.text.count("holds a password, a secret, or a hash of one") == 1
+    assert "4711" not in caplog.text
+
+
+async def test_a_value_below_a_decorator_may_hold_what_the_answer_does_not(
+    serve: Serve, storage: str
+) -> None:
+    router = APIRouter()
+
+    @router.get("/account", response_model=Shown)
+    @above
+    @cached(namespace="secret")
+    async def account() -> Account:
+        return Account(name="Ann", password_hash="4711")
+
+    client = await serve(router)
+    for _ in range(2):
+        assert (await client.get("/account")).json() == {"name": "Ann"}
+    assert b"4711" not in await contents(storage)
+
+
+async def test_what_only_speaks_of_secrets_is_stored(app: FastAPI) -> None:
+    runs = count(1)
+
+    @cached(namespace="secret")
+    async def page() -> dict[str, str]:
+        return {"text": f'{{"password": "secret"}} or token {next(runs)}'}
+
+    assert app.state.settings.cache_enabled
+    assert await page() == await page()

@@ -52,7 +52,8 @@ class StartupLine:
             raise
 
 
-# None of them changes a body, so a cached answer's tag is that of what is sent.
+# None of them changes a body, so a cached answer's tag is that of what is sent. With
+# any other middleware, but for Starlette's, cached answers have no tag.
 KEEP_BODIES = frozenset(
     {
         *(AllowedHosts, Bounds, HiddenQuery, RequestLog),

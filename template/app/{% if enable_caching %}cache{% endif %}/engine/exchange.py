@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from starlette.background import BackgroundTasks
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.cache.engine.cache import Cache, Reading, reading_now
 from app.cache.engine.entry import Pairs
@@ -20,11 +20,13 @@ from app.cache.engine.http import (
     Fields,
     Lifetime,
     RawHeaders,
+    Tags,
     answer_to,
     cache_status,
     entity_tag,
     lifetime_of,
     pairs_of,
+    rarely_counts,
     with_vary,
 )
 from app.cache.engine.policy import CachePolicy
@@ -38,15 +40,12 @@ Outcome = Literal["HIT", "MISS", "BYPASS"]
 class Serving:
     """A cached route whose handler is called through what stands above `@cached`.
 
-    `variant` tells these parameters from others with the same key; `response` and
-    `tasks` are what the dependencies and the handler set and add.
+    `variant` tells these parameters from others with the same key.
     """
 
     exchange: "Exchange"
     policy: CachePolicy
     request: Request
-    response: Response
-    tasks: BackgroundTasks | None
     variant: Callable[[Mapping[str, Any]], str]
 
 
@@ -78,22 +77,60 @@ class Run:
 class Exchange:
     """One request's dealings with the cache.
 
-    `tag_weak` says that a middleware may encode the body after us.
+    `tags` says what entity tags are good for. From its route's turn on, `response` and
+    `tasks` are what dependencies and the handler set and add.
     """
 
-    def __init__(self, scope: Scope, cache: Cache, *, tag_weak: bool) -> None:
+    response: Response
+    tasks: BackgroundTasks
+
+    def __init__(self, scope: Scope, cache: Cache, tags: Tags) -> None:
         self.cache = cache
         self.scope = scope
         self.headers = Fields(scope)
-        self.tag_weak = tag_weak
+        self.tags = tags
         self.started = time.perf_counter()
         self.reading = Reading()
         self.state = RecordedState(scope.setdefault("state", {}))
+        self.received = False  # whether a body was asked for that no header announces
+        self.sought: set[str] = set()  # headers that rarely count; "*": all there are
         self.outcome: Outcome | None = None
         self.status: tuple[str, ...] = ()
         self.serving: Serving | None = None
         self.run: Run | None = None
         self.untagged = False  # FastAPI makes the response anew, from a cached value
+
+    def watch_body(self, receive: Receive) -> Receive:
+        """Take note from now on of whether anybody asks for the request's body.
+
+        From HTTP/2 on, no header has to say that there is one.
+        """
+
+        async def noted() -> Message:
+            self.received = True
+            return await receive()
+
+        announced: bool = self.scope.get("http_version", "").startswith("1")
+        return receive if announced else noted
+
+    def watch_headers(self, scope: Scope) -> None:
+        """Take note from now on of the headers that are looked for, by whomever."""
+        headers = scope["headers"] = list(scope["headers"])
+        if headers:
+            headers[0] = (_FirstName(headers[0][0], self._seek), headers[0][1])
+        else:
+            self._seek("*")
+
+    @property
+    def never_count(self) -> set[str]:
+        """The request headers that the owner has said to matter to no answer."""
+        return {name.lower() for name in self.cache.settings.cache_ignored_headers}
+
+    def _seek(self, name: str) -> None:
+        counts = name == "*" or rarely_counts(name)
+        if counts and name not in self.sought and name not in self.never_count:
+            self.sought.add(name)
+            note_inner_read()
 
     def take_serving(self, policy: CachePolicy) -> Serving | None:
         """Return the route that this call serves, None if it serves none."""
@@ -135,13 +172,18 @@ class Exchange:
 
 
 class RecordedState(MutableMapping[str, Any]):
-    """A request's state, which tells what was read that middleware had put in."""
+    """A request's state, which tells what was read that others had put in."""
 
     def __init__(self, first: MutableMapping[str, Any]) -> None:
         self.first = first
         self.read: set[str] = set()
         self.writes = 0
+        self.of_middleware = frozenset(first)
         self._given = set(first)
+
+    def begin(self) -> None:
+        """Take what dependencies have put in as given, too: the handler begins."""
+        self._given = set(self.first)
 
     def __getitem__(self, name: str) -> Any:
         if name in self._given:
@@ -180,10 +222,43 @@ class RecordedState(MutableMapping[str, Any]):
         return dict(self)
 
     def _look(self, names: set[str]) -> None:
-        reading = reading_now.get()
-        if reading is not None and reading.root is not reading and names - self.read:
-            reading.use(None)  # a value is stored where its key said, before the run
+        if names - self.read:
+            note_inner_read()
         self.read |= names
+
+
+class _FirstName(bytes):
+    """The name of a request's first header: who looks for any compares it first."""
+
+    _seek: Callable[[str], None]
+
+    def __new__(cls, name: bytes, seek: Callable[[str], None]) -> Self:
+        it = super().__new__(cls, name)
+        it._seek = seek
+        return it
+
+    def __eq__(self, other: object) -> bool:
+        self._seek(other.decode("latin-1").lower() if type(other) is bytes else "*")
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        self._seek("*")
+        return super().__hash__()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            self._seek("*")  # it is made a text of, as if all were read
+        return super().__getattribute__(name)
+
+
+def note_inner_read() -> None:
+    """Take note that a value depends on what is read now: its key is made already."""
+    reading = reading_now.get()
+    if reading is not None and reading.root is not reading:
+        reading.use(None)
 
 
 class Recorder:
@@ -244,12 +319,12 @@ class Recorder:
                 exchange.unstored(run.policy, lifetime.why_not)
             return start, message
         varies = run.varies if run is not None else set()
-        kept = _kept(own, body, varies, weak=exchange.tag_weak)
+        kept = _kept(own, body, varies, exchange.tags)
         if run is not None and not await self._store(
             run, body, own, kept, fresh, lifetime
         ):
             return start, message
-        status, headers = answer_to(exchange.headers, kept)
+        status, headers = answer_to(exchange.headers, kept, exchange.tags)
         headers += [
             raw
             for raw, pair in zip(start["headers"], pairs, strict=True)
@@ -291,13 +366,13 @@ class Recorder:
         return True
 
 
-def _kept(own: Pairs, body: bytes, varies: set[str], *, weak: bool) -> Pairs:
+def _kept(own: Pairs, body: bytes, varies: set[str], tags: Tags) -> Pairs:
     """Return what an entry has of a response's own headers, and what it adds."""
     names = {name for name, _ in own}
     vary = ", ".join(value for name, value in own if name == "vary")
     added = [("vary", with_vary(vary, varies))]
-    if "etag" not in names:
-        added.append(("etag", entity_tag(body, weak=weak)))
+    if "etag" not in names and tags != "none":
+        added.append(("etag", entity_tag(body, weak=tags == "weak")))
     if "cache-control" not in names:
         added.append(("cache-control", CLIENT_POLICY))
     left_out = MESSAGE_HEADERS | {"vary"}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
+from typing import Literal
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -17,6 +18,9 @@ from starlette.types import Scope
 from app.cache.engine.entry import Entry, Pairs
 
 RawHeaders = list[tuple[bytes, bytes]]
+# What entity tags tell of bodies, after middleware: all, all but how they are encoded,
+# or nothing, where somebody may make another body of one.
+Tags = Literal["strong", "weak", "none"]
 
 CLIENT_POLICY = "private, no-cache"  # browsers keep it, and ask each time: a cheap 304
 CREDENTIALS = ("authorization", "cookie", "x-api-key")
@@ -24,6 +28,15 @@ CREDENTIALS = ("authorization", "cookie", "x-api-key")
 MESSAGE_HEADERS = frozenset(
     {"age", "cache-status", "connection", "content-length", "date"}
 )
+# Request headers that count only where somebody looks for them: they are others in many
+# requests, and seldom matter.
+_RARE = {
+    *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
+    *("priority", "cache-control", "pragma", "range", "if-range"),
+    *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+    *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
+    *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+}
 
 _DIRECTIVE = re.compile(r'([^\s,;="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -38,7 +51,8 @@ class Fields(Headers):
         super().__init__(scope=scope)
         self.lines: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
-            lines = self.lines.setdefault(name.decode("latin-1").lower(), [])
+            # Not `name.decode`: it may tell who looks at it.
+            lines = self.lines.setdefault(bytes.decode(name, "latin-1").lower(), [])
             lines.append(value.decode("latin-1"))
 
     def getlist(self, key: str) -> list[str]:
@@ -147,10 +161,10 @@ def condition_status(headers: Fields, tag: str) -> int:
     return 200
 
 
-def answer_to(request: Fields, headers: Pairs) -> tuple[int, RawHeaders]:
+def answer_to(request: Fields, headers: Pairs, tags: Tags) -> tuple[int, RawHeaders]:
     """Return the status and the headers with which a stored 200 answers a request."""
     status = 200
-    if "if-none-match" in request or "if-match" in request:
+    if tags != "none" and ("if-none-match" in request or "if-match" in request):
         status = condition_status(request, dict(headers).get("etag", ""))
     if status == 412:
         return status, []
@@ -164,6 +178,11 @@ def with_vary(value: str, more: Iterable[str] = ()) -> str:
     have = {name.lower() for name in names}
     wanted = dict.fromkeys([*sorted(more), *CREDENTIALS])
     return ", ".join([*names, *(n.title() for n in wanted if n not in have)])
+
+
+def rarely_counts(header: str) -> bool:
+    """Tell whether a request's header counts only where somebody looks for it."""
+    return header in _RARE or header.startswith("x-b3-")
 
 
 def named_in(value: str) -> list[str]:

@@ -17,21 +17,12 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from starlette.types import Scope
 
 from app.cache.engine.exchange import SCOPE_KEY, Exchange, exchange_of
-from app.cache.engine.http import CREDENTIALS
+from app.cache.engine.http import CREDENTIALS, rarely_counts
 
 # What JSON says as it is; the subclasses of these, such as enums, are told apart.
 _PLAIN = frozenset({str, int, float, bool})
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
-# What a handler may read of a raw request, but what cannot matter to its answer.
-# CACHE_IGNORED_HEADERS adds to it.
-IGNORED_HEADERS = {
-    *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
-    *("priority", "cache-control", "pragma", "range", "if-range"),
-    *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
-    *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
-    *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
-}
 # What of a scope is told apart elsewhere, or says nothing of who asks for what.
 _OF_EVERY_SCOPE = {
     *("type", "asgi", "http_version", "method", "scheme", "path", "root_path"),
@@ -41,7 +32,6 @@ _OF_EVERY_SCOPE = {
     *("fastapi_inner_astack", "fastapi_function_astack"),
     "fastapi_async_cleanup_scopes",
 }
-_IGNORED_BEGINNINGS = ("x-b3-",)
 
 
 class Unstable(Exception):
@@ -63,7 +53,8 @@ def identity_of(request: Request | None) -> str:
     exchange = exchange_of(request)
     if request is None or exchange is None:
         return "public"
-    principal = request.scope.get("state", {}).get("principal")
+    state: Any = request.scope.get("state", {})
+    principal = getattr(state, "first", state).get("principal")  # it is no read
     secret = exchange.cache.secret
     # One of the owner's own kind is a state like any other.
     if hasattr(principal, "user_id") and hasattr(principal, "scopes"):
@@ -81,18 +72,17 @@ def raw_request(
     Raises Unstable when a middleware put into the scope what cannot be told apart.
     """
     scope = request.scope
-    more = exchange.cache.settings.cache_ignored_headers
-    ignored = IGNORED_HEADERS.union(name.lower() for name in more)
+    never = exchange.never_count
     headers = {
         name: lines
         for name, lines in exchange.headers.lines.items()
-        if headers_too
-        and name not in ignored
-        and not name.startswith(_IGNORED_BEGINNINGS)
+        if headers_too and name not in never and not rarely_counts(name)
     }
     client = scope.get("client") or [""]
-    address = [scope.get("scheme"), scope["path"], client[0]]
-    more_of_scope = {name: _plain(name, scope[name]) for name in by_middleware(scope)}
+    address = [scope.get("scheme"), scope["path"], client[0], scope.get("http_version")]
+    if "host" not in exchange.headers:
+        address.append(str(scope.get("server")))
+    more_of_scope = {n: _plain(f'scope["{n}"]', scope[n]) for n in by_middleware(scope)}
     return [headers, address, scope["query_string"].decode("latin-1"), more_of_scope]
 
 
@@ -106,8 +96,13 @@ def by_middleware(scope: Scope) -> list[str]:
 
 
 def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
-    """Return what differs after a run that has changed a session, or the state."""
-    found: list[Any] = [exchange.state.writes]
+    """Return what differs after a run that has changed a session, or the state.
+
+    Or has added a task for afterwards, which may be by what a dependency made, or has
+    asked for the request's body.
+    """
+    tasks = len(exchange.tasks.tasks)
+    found: list[Any] = [exchange.state.writes, tasks, exchange.received]
     for name in by_middleware(scope):
         try:
             found.append([name, _plain(name, scope[name])])
@@ -116,17 +111,40 @@ def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
     return found
 
 
+def looked_at(exchange: Exchange) -> set[str]:
+    """Return the names of what was looked at and is not in each key; "*": all headers.
+
+    A state is called "state.name".
+    """
+    return exchange.sought | {f"state.{name}" for name in exchange.state.read}
+
+
 def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
-    """Return headers, and the state of middleware as "state.name", by their names.
+    """Return headers and states by the names that `looked_at` gives them.
 
     Raises Unstable for a state that cannot be told apart.
     """
-    return {
-        name: stable(exchange.state.first.get(name.removeprefix("state.")))
-        if name.startswith("state.")
-        else exchange.headers.getlist(name)
-        for name in sorted(names)
-    }
+    found: dict[str, Any] = {}
+    for name in sorted(names):
+        if name.startswith("state."):
+            found[name] = _state(name.removeprefix("state."), exchange)
+        elif name == "*":
+            lines = exchange.headers.lines
+            found[name] = {n: lines[n] for n in lines.keys() - exchange.never_count}
+        else:
+            found[name] = exchange.headers.getlist(name)
+    return found
+
+
+def _state(name: str, exchange: Exchange) -> Any:
+    state = exchange.state
+    value = state.first.get(name)
+    try:
+        return _plain(f"state.{name}", value)
+    except Unstable:
+        if name in state.of_middleware:
+            raise
+    return outline(value)  # what a dependency made is a tool, or derived
 
 
 def stable_items(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,10 +233,10 @@ def _held(value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return what an object holds that a middleware put into the scope."""
+    """Return what an object holds that a middleware put into the scope or the state."""
     with suppress(Unstable):
         return stable(value)
     with suppress(Unstable):
         if hasattr(value, "__dict__") and not callable(value):
             return [type(value).__qualname__, stable(object.__getstate__(value))]
-    raise Unstable(f'scope["{name}"]')
+    raise Unstable(name)

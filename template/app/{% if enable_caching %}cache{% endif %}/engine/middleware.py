@@ -26,7 +26,7 @@ class Served:
 
     def __init__(self) -> None:
         self.cache: Cache | None = None
-        self.routes = Routes([], [], encodes=False)
+        self.routes = Routes([], [], "strong")
         # What a request needed the last time: a hint what to fetch ahead, in one go.
         self._hints: OrderedDict[int, tuple[str, ...]] = OrderedDict()
         self._warned = False
@@ -69,8 +69,7 @@ class CacheMiddleware:
             served.warn()
             await self._app(scope, receive, send)
             return
-        encodes = served.routes.encodes
-        exchange = Exchange(scope, served.cache, tag_weak=encodes)
+        exchange = Exchange(scope, served.cache, served.routes.tags)
         inner = scope
         if scope["method"] == "HEAD" and served.routes.answers_head(_path(scope)):
             # The server looks at the method of its own scope when it sends.

@@ -20,6 +20,10 @@ log = logging.getLogger("app.cache")
 Function = Callable[..., Any]
 
 
+class KeyFailed(Exception):
+    """An own key builder raised; the message says what kind of exception."""
+
+
 class Coder(Protocol):
     """How a value is stored: what fastapi-cache2 calls a coder."""
 
@@ -102,27 +106,41 @@ class CachePolicy:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> str:
-        """Return the key of a call."""
+        """Return the key of a call. Raises KeyFailed where its builder raises."""
         filled = {name: segment(kwargs[name]) for name in self.named}
         tools = Request | Response  # fastapi-cache2 leaves them out, too
         kwargs = {n: v for n, v in kwargs.items() if not isinstance(v, tools)}
-        key: object = self.key_builder(
-            self.function,
-            self.namespace.format(**filled),
-            request=request,
-            response=None,
-            args=args,
-            kwargs=kwargs,
-        )
-        if inspect.isawaitable(key):
-            key = await key
-        return key if type(key) is str else str(key)
+        if request is not None and not self.keys_all:
+            request = _copied(request)
+        try:
+            key: object = self.key_builder(
+                self.function,
+                self.namespace.format(**filled),
+                request=request,
+                response=None,
+                args=args,
+                kwargs=kwargs,
+            )
+            if inspect.isawaitable(key):
+                key = await key
+            return key if type(key) is str else str(key)
+        except Exception as error:  # without a cache, nobody would call it
+            raise KeyFailed(f"its key builder raised {type(error).__name__}") from error
 
     def say(self, reason: str) -> None:
         """Say once why something is not cached, and how to mend it."""
         if reason not in self.reasons:
             self.reasons.add(reason)
             log.warning("%s is not cached: %s", self.name, reason)
+
+
+def _copied(request: Request) -> Request:
+    """Return it anew: what an own key builder reads or sets there is for itself."""
+    scope = request.scope
+    state: Any = scope.get("state", {})
+    headers = [(bytes(name), value) for name, value in scope["headers"]]
+    plain = {"headers": headers, "state": {**getattr(state, "first", state)}}
+    return Request({**scope, **plain}, request.receive)
 
 
 def cache_policy(endpoint: Function | None) -> CachePolicy | None:

@@ -7,8 +7,9 @@ that stands before it has run, and only the handler and its providers are left o
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
+from itertools import zip_longest
 from types import MethodType
-from typing import Any, TypeGuard
+from typing import Any
 
 from fastapi import BackgroundTasks, Request, Response, routing
 from fastapi.concurrency import run_in_threadpool
@@ -43,6 +44,7 @@ from app.cache.engine.inputs import (
     Unstable,
     digest,
     identity_of,
+    looked_at,
     outline,
     put_by_run,
     raw_request,
@@ -50,7 +52,7 @@ from app.cache.engine.inputs import (
     stable,
     stable_items,
 )
-from app.cache.engine.policy import CachePolicy
+from app.cache.engine.policy import CachePolicy, KeyFailed
 from app.cache.engine.providers import (
     deferred,
     is_check,
@@ -62,7 +64,7 @@ from app.cache.engine.providers import (
 )
 from app.cache.engine.ticket import Found, Wanted, admit
 
-_CONNECTION, _RESPONSE = "cache_connection", "cache_response"
+_CONNECTION, _RESPONSE, _TASKS = "cache_connection", "cache_response", "cache_tasks"
 _MOST_LEARNED = 16  # headers and states that a route's answers may depend on
 # What of a route's declaration changes the bytes of its answers.
 _FORM = (
@@ -129,15 +131,18 @@ class CachedRoute:
         dependant, function = self._dependant, self.policy.function
         self._connection = dependant.http_connection_param_name or _CONNECTION
         self._response = dependant.response_param_name or _RESPONSE
+        self._tasks = dependant.background_tasks_param_name or _TASKS
         self._set(dependant, "http_connection_param_name", self._connection)
         self._set(dependant, "response_param_name", self._response)
+        self._set(dependant, "background_tasks_param_name", self._tasks)
         self._set(dependant, "call", self._answer if self._direct else self._enter)
         needed = [d for d in dependant.dependencies if d not in self._waiting]
         self._set(dependant, "dependencies", needed)
         app: ASGIApp = self._target.app
         if self._direct and not iscoroutinefunction(function):
             app = self._awaited()
-        self._set(self._target, "app", _recorded(app))
+        watched = self.sight.raw and self.policy.vary is None
+        self._set(self._target, "app", _recorded(app, watched=watched))
 
     def end(self) -> None:
         """Give it back."""
@@ -169,16 +174,12 @@ class CachedRoute:
         """Call the handler through what stands above `@cached`."""
         request, response, exchange = self._taken(values)
         if exchange is not None and not self._bypasses(exchange, request, response):
-            self._learned |= {f"state.{name}" for name in exchange.state.read}
+            self._learned |= looked_at(exchange)
             exchange.serving = Serving(
                 exchange,
                 self.policy,
                 request,
-                response,
-                next((v for v in values.values() if _is_tasks(v)), None),
-                lambda given: self._variant(
-                    exchange, self._told(exchange, request, {**values, **given})
-                ),
+                partial(self._variant_of, exchange, request, values),
             )
         return self._endpoint(**values)
 
@@ -194,12 +195,15 @@ class CachedRoute:
         cache = exchange.cache
         try:
             key = await self._key(request, values)
-            self._learned |= {f"state.{name}" for name in exchange.state.read}
+            self._learned |= looked_at(exchange)
             told = self._told(exchange, request, values)
             self._variant(exchange, told)
         except Unstable as error:
             why = f"its answer may depend on {error}, which cannot be part of a key"
             exchange.bypass(self.policy, "unshareable", why)
+            return await self._run(request, values)
+        except KeyFailed as error:
+            exchange.bypass(self.policy, "unshareable", str(error))
             return await self._run(request, values)
 
         def place() -> str:
@@ -250,7 +254,11 @@ class CachedRoute:
             partial(self._place_of, exchange, place),
             list(fresh),
             shared=not told_who or identity_of(request) == "public",
-            varies={n for n in self._named | self._learned if "." not in n},
+            varies={
+                name
+                for name in self._named | self._learned
+                if name != "*" and not name.startswith("state.")
+            },
         )
         exchange.reading.forget()
         return await self._run(request, values, exchange.run)
@@ -262,8 +270,11 @@ class CachedRoute:
         take = {True: values.pop, False: values.__getitem__}
         request: Request = take[self._connection == _CONNECTION](self._connection)
         response: Response = take[self._response == _RESPONSE](self._response)
+        tasks: BackgroundTasks = take[self._tasks == _TASKS](self._tasks)
         exchange = exchange_of(request)
-        if exchange is not None:  # a middleware further in may have changed them
+        if exchange is not None:
+            exchange.response, exchange.tasks = response, tasks
+            # A middleware further in may have changed them.
             exchange.headers = Fields(request.scope)
         return request, response, exchange
 
@@ -274,8 +285,10 @@ class CachedRoute:
         if request.method != "GET":
             return True
         headers = exchange.headers
-        has_body = "transfer-encoding" in headers or (
-            headers.get("content-length", "0") != "0"
+        has_body = (
+            exchange.received
+            or "transfer-encoding" in headers
+            or headers.get("content-length", "0") != "0"
         )
         if directives_of(headers).no_store or "range" in headers or has_body:
             exchange.settle("BYPASS", "fwd=bypass")
@@ -297,7 +310,7 @@ class CachedRoute:
     async def _key(self, request: Request, values: dict[str, Any]) -> str:
         try:
             return await self.policy.key(request, (), values)
-        except Exception:
+        except KeyFailed:
             if self._early or not self._waiting:
                 raise
             self._early = True  # an own builder may ask for what a provider makes
@@ -324,6 +337,7 @@ class CachedRoute:
         told.append({n: str(v) for n, v in request.path_params.items()})
         told.append({n: outline(values[n]) for n in self._found if n not in own})
         if any(n in values and n not in own for n in self._declared):
+            told.append([[n, headers.getlist(n)] for n in sorted(self._named)])
             told.append(raw_request(request, exchange))
         if self._told_who:
             told.append(identity_of(request))
@@ -332,6 +346,18 @@ class CachedRoute:
         if sight.raw:
             told.append(raw_request(request, exchange, headers_too=vary is None))
         return digest(told, exchange.cache.secret)
+
+    def _variant_of(
+        self,
+        exchange: Exchange,
+        request: Request,
+        values: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> str:
+        """Return what tells a call from others, once decorators have done theirs."""
+        told = self._told(exchange, request, {**values, **given})
+        exchange.state.begin()
+        return self._variant(exchange, told)
 
     def _variant(self, exchange: Exchange, told: str) -> str:
         """Return that, and what the answers were found to depend on besides."""
@@ -347,7 +373,7 @@ class CachedRoute:
     ) -> str | None:
         """Return where an answer belongs, now that its run told what it depends on."""
         varies = next((value for name, value in headers if name == "vary"), "")
-        self._learned |= {f"state.{name}" for name in exchange.state.read}
+        self._learned |= looked_at(exchange)
         self._learned |= {name.lower() for name in named_in(varies)}
         try:
             return place()
@@ -375,19 +401,18 @@ class CachedRoute:
         function: Callable[..., Any] = self.policy.function
         if isinstance(self._endpoint, MethodType):
             function = MethodType(function, self._endpoint.__self__)
-        tasks = list(filter(_is_tasks, values.values()))
-        before = sum(len(each.tasks) for each in tasks)
         exchange = exchange_of(request) if run is not None else None
-        put = put_by_run(request.scope, exchange) if exchange is not None else []
+        put: list[Any] = []
+        if exchange is not None:
+            exchange.state.begin()
+            put = put_by_run(request.scope, exchange)
         if iscoroutinefunction(self.policy.function):
             result = await function(**values)
         else:
             result = await run_in_threadpool(function, **values)
         if isawaitable(result):  # of a wrapper that is no coroutine function itself
             result = await result
-        again = sum(len(each.tasks) for each in tasks) == before
-        if exchange is not None and put_by_run(request.scope, exchange) != put:
-            again = False
+        again = exchange is None or put_by_run(request.scope, exchange) == put
         if run is not None:
             run.status = 200
             request.scope["fastapi_inner_astack"].push(run.end)
@@ -399,6 +424,8 @@ class CachedRoute:
                 run.status, run.fresh = RETURNED, []
         elif self._own_response:
             again = False
+        elif exchange is not None and run is not None and not _keeps(exchange, run):
+            run.ticket.why_not = "its handler and a dependency both set a header"
         if run is not None and not again:
             run.ticket.why_not = (
                 "it does more than to answer: a task, a file, a stream, a response of "
@@ -419,8 +446,12 @@ def _is_plain(kind: Any) -> bool:
     return getattr(own, "__module__", "").partition(".")[0] in ("starlette", "fastapi")
 
 
-def _is_tasks(value: object) -> TypeGuard[BackgroundTasks]:
-    return isinstance(value, BackgroundTasks)
+def _keeps(exchange: Exchange, run: Run) -> bool:
+    """Tell whether the handler has left alone the headers that dependencies set."""
+    fresh, now = run.fresh, exchange.response.headers.raw
+    own = {name for name, _ in now[len(fresh) :]}
+    same = zip_longest(now[: len(fresh)], fresh)  # an equal one may be another tomorrow
+    return all(a is b for a, b in same) and own.isdisjoint(name for name, _ in fresh)
 
 
 def is_served(route: RouteContext) -> bool:
@@ -440,7 +471,7 @@ class _Replay(Response):
 
 def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
     """Return the response that an entry holds, as an answer to this request."""
-    status, headers = answer_to(exchange.headers, found.entry.headers)
+    status, headers = answer_to(exchange.headers, found.entry.headers, exchange.tags)
     body = found.entry.body if status == 200 else b""
     if status != 304:
         headers.append((b"content-length", b"%d" % len(body)))
@@ -451,17 +482,19 @@ def _replay(exchange: Exchange, found: Found, fresh: RawHeaders) -> Response:
     return _Replay(status, headers, body)
 
 
-def _recorded(app: ASGIApp) -> ASGIApp:
+def _recorded(app: ASGIApp, *, watched: bool) -> ASGIApp:
     async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = scope.get(SCOPE_KEY)
         if not isinstance(exchange, Exchange):
             await app(scope, receive, send)
             return
         recorder = Recorder(exchange, send)
+        if watched:
+            exchange.watch_headers(scope)
         first = scope.setdefault("state", {})
         exchange.state = scope["state"] = RecordedState(first)
         try:
-            await app(scope, receive, recorder.send)
+            await app(scope, exchange.watch_body(receive), recorder.send)
         finally:
             if scope.get("state") is exchange.state:
                 scope["state"] = first

@@ -4,13 +4,14 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fastapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route
 
 from app.cache.engine.entry import ConfigurationError, may_overlap
+from app.cache.engine.http import Tags
 from app.cache.engine.policy import (
     CachePolicy,
     built_in,
@@ -26,13 +27,14 @@ from app.cache.engine.rules import rules
 log = logging.getLogger("app.cache")
 
 # Starlette's middleware that leaves bodies alone, by modules: some need more packages.
-KEEP_BODIES = {
+_KEEP_BODIES = {
     f"starlette.middleware.{module}"
     for module in (
         *("authentication", "body_limit", "cors", "errors", "exceptions"),
         *("httpsredirect", "opentelemetry", "sessions", "trustedhost"),
     )
 }
+_ENCODES = "starlette.middleware.gzip"
 
 
 class Head(NamedTuple):
@@ -57,7 +59,7 @@ class Routes(NamedTuple):
 
     cached: list[CachedRoute]
     heads: list[Head]
-    encodes: bool
+    tags: Tags
 
     def answers_head(self, path: str) -> bool:
         """Tell whether a HEAD of this path is answered by a cached GET."""
@@ -71,14 +73,11 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
     `keeps_bodies` are middleware classes of the service that leave bodies alone. Raises
     ConfigurationError for a route that could not be cached right.
     """
-    cached, heads, encodes = [], [], False
+    cached, heads, changing = [], [], list[Any]()
     seen: set[int] = set()  # an application may be mounted more than once
     for context, mounts, owner, by_host in _walk(app, (), by_host=False):
-        encodes |= any(
-            each.cls not in keeps_bodies and each.cls.__module__ not in KEEP_BODIES
-            for each in getattr(owner, "user_middleware", ())
-        )
         if context is None:
+            changing += _changing(owner, keeps_bodies)
             continue
         api = isinstance(context.original_route, APIRoute)
         policy = _policy_of(context) if api else None
@@ -92,7 +91,15 @@ def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:
         if methods & {"GET", "HEAD"}:
             own = "HEAD" in methods
             heads.append(Head(mounts, context.path_regex, policy is not None, own))
-    return Routes(cached, heads, encodes)
+    rewriting = [each for each in changing if each.__module__ != _ENCODES]
+    if rewriting and cached:
+        log.warning(
+            "Answers have no ETag, and no 304: %s may change their bodies. If it never "
+            "does, name it in KEEP_BODIES of app/middleware/__init__.py.",
+            _name(rewriting[0]),
+        )
+    tags: Tags = "none" if rewriting else "weak" if changing else "strong"
+    return Routes(cached, heads, tags)
 
 
 def check_rules() -> None:
@@ -114,7 +121,7 @@ def check_rules() -> None:
 def _walk(
     app: object, mounts: tuple[re.Pattern[str], ...], *, by_host: bool
 ) -> Iterator[tuple[RouteContext | None, tuple[re.Pattern[str], ...], object, bool]]:
-    """Yield each application with None, then its routes, then those below it.
+    """Yield each application, or mount, with None; then its routes, and those below it.
 
     Last comes whether a host's name leads to it.
     """
@@ -125,10 +132,31 @@ def _walk(
         if isinstance(route, Route):
             yield context, mounts, None, by_host
         elif isinstance(route, Mount):
-            below = getattr(route, "_base_app", route.app)  # without its middleware
-            yield from _walk(below, (*mounts, context.path_regex), by_host=by_host)
+            yield None, mounts, route, by_host
+            below = (*mounts, context.path_regex)
+            yield from _walk(_base(route), below, by_host=by_host)
         elif isinstance(route, Host):
             yield from _walk(route.app, mounts, by_host=True)
+
+
+def _changing(owner: object, keeps_bodies: Collection[object]) -> Iterator[Any]:
+    """Yield the middleware of an application, or a mount, that may change bodies."""
+    found = [
+        each.kwargs.get("dispatch", each.cls)  # by @app.middleware("http")
+        for each in getattr(owner, "user_middleware", ())
+    ]
+    wrapped: Any = owner.app if isinstance(owner, Mount) else None
+    while isinstance(owner, Mount) and wrapped is not _base(owner):
+        found.append(type(wrapped))
+        wrapped = getattr(wrapped, "app", _base(owner))
+    for each in found:
+        if each not in keeps_bodies and each.__module__ not in _KEEP_BODIES:
+            yield each
+
+
+def _base(mount: Mount) -> object:
+    """Return what is mounted, without the mount's middleware."""
+    return getattr(mount, "_base_app", mount.app)
 
 
 def _policy_of(route: RouteContext) -> CachePolicy | None:

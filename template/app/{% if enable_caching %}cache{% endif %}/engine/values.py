@@ -7,6 +7,7 @@ A value is stored only if it reads back equal, in value and in type.
 import asyncio
 import dis
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -27,8 +28,11 @@ from app.cache.engine.equal import equal
 from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
 from app.cache.engine.http import Directives, directives_of
 from app.cache.engine.inputs import Unstable, digest, outline, put_by_run, stable
-from app.cache.engine.policy import CachePolicy, code_of
+from app.cache.engine.policy import CachePolicy, KeyFailed, code_of
 from app.cache.engine.ticket import Ticket, Wanted, admit
+
+# A field of this name, or how a hash of a password begins: it stays in the database.
+_SECRET = re.compile(rb'(?:password|secret|_hash)":|password_hash|key_hash|\$argon2')
 
 
 class Unformed(Exception):
@@ -146,7 +150,7 @@ async def _begin(
         return attempt
     serving = exchange.take_serving(policy) if exchange is not None else None
     if exchange is not None and serving is None and _is_endpoint(policy, exchange):
-        if exchange.outcome is None:
+        if exchange.outcome is None and exchange.scope["method"] == "GET":
             policy.say("its route was added after the start")
         return attempt
     bound = _signature(policy.function).bind(*args, **kwargs)
@@ -155,7 +159,7 @@ async def _begin(
     try:
         form = _form_of(policy.function, policy.coder)
         key, variant = await _told_apart(policy, cache, serving, given)
-    except (Unformed, Unstable) as error:
+    except (KeyFailed, Unformed, Unstable) as error:
         if serving is None:
             policy.say(str(error))
             return attempt
@@ -293,10 +297,9 @@ def _besides(serving: Serving | None) -> Any:
     """Return what a handler may set and add beside its value."""
     if serving is None:
         return None
-    response, tasks = serving.response, serving.tasks
+    response = serving.exchange.response
     put = put_by_run(serving.request.scope, serving.exchange)
-    added = tasks and len(tasks.tasks)
-    return response.status_code, list(response.headers.raw), added, put
+    return response.status_code, list(response.headers.raw), put
 
 
 def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
@@ -337,18 +340,21 @@ def _form_of(function: Callable[..., Any], coder: Any) -> Form:
 def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
     """Return what is stored of a value; None, with a warning, if that is not equal."""
     form = _form_of(policy.function, policy.coder)
+    kind = type(value).__qualname__
+    why = (
+        f"a value of type {kind} does not read back as it was; return what its "
+        "annotation says, or give @cached a coder that keeps it"
+    )
     try:
         if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-            raise TypeError("an iterator can be read once only")
+            raise TypeError("it can be read once only")
         # Writing what is iterated over would use it up; a copy of that fails, or is it.
         body = form.encode(value if policy.coder else deepcopy(value))
-        if equal(value, form.decode(body)):
+        if _SECRET.search(body):
+            why = f"a value of type {kind} holds a password, a secret, or a hash of one"
+        elif equal(value, form.decode(body)):
             return body
-    except Exception as error:  # what a coder raises cannot be known
-        policy.say(f"{type(error).__name__}: {error}")
-        return None
-    policy.say(
-        f"a value of type {type(value).__qualname__} does not read back as it was; "
-        "return what its annotation says, or give @cached a coder that keeps it"
-    )
+    except Exception as error:  # what a coder raises cannot be known, nor what it says
+        why = f"a value of type {kind} cannot be stored ({type(error).__name__})"
+    policy.say(why)
     return None
