@@ -101,6 +101,10 @@ class Stored(Public):
     password_hash: str = "$argon2id$v=19$the-hash"
 
 
+class Wider(Public):
+    note: str = "not shown"
+
+
 class BrokenCoder(JsonCoder):
     @classmethod
     def encode(cls, _: Any) -> bytes:
@@ -257,13 +261,13 @@ def make_router(file: Path) -> APIRouter:
     @cached(coder=PickleCoder)
     async def pickle_coder() -> Any:
         ran("pickle-coder")
-        return Stored(name="Ada")
+        return Wider(name="Ada")
 
     @router.get("/sync-pickle-coder")
     @cached(coder=PickleCoder)
     def sync_pickle_coder() -> Public:
         ran("sync-pickle-coder")
-        return Stored(name="Ada")
+        return Wider(name="Ada")
 
     @router.get("/created", status_code=201)
     @cached()

@@ -111,6 +111,8 @@ async def test_a_statement_is_a_span_below_that_of_its_request(
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
     app = create_app(settings)
     library = import_module("opentelemetry.instrumentation.sqlalchemy")
+    if library.SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
+        library.SQLAlchemyInstrumentor().uninstrument()  # the engine of another test
     try:
         async with lifespan(app):
             exporter.clear()
