@@ -275,6 +275,15 @@ async def test_an_override_acts_at_once_and_ends_at_once(
     assert outcome(await client.get("/skip/route")) == "HIT"
 
 
+async def test_another_provider_by_an_override_makes_its_own(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    for number in (1, 1, 2, 3, 1):
+        another = provider(lambda n=number: n)
+        app.dependency_overrides = {} if number == 1 else {made: another}
+        assert (await client.get("/skip/route")).json() == number
+
+
 async def test_another_user_by_an_override_gets_his_own(
     app: FastAPI, client: httpx.AsyncClient, make_user: MakeUser
 ) -> None:
