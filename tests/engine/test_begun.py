@@ -18,6 +18,7 @@ from app.database import Database, SessionDep
 from app.main import create_app
 from app.models import User
 from tests.asgi import lifespan
+from tests.engine.each import CONFIGURED
 from tests.people import Person
 
 router = APIRouter(prefix="/begun")
@@ -165,3 +166,23 @@ async def test_a_commit_in_another_loop_does_not_wait_for_one_that_waits_for_it(
         assert (await client.get(f"/begun/blocking/{user.id}")).status_code == 200
     await asyncio.sleep(0.1)  # the next request comes by the event loop
     assert "Blocked" in (await client.get("/begun/names")).json()
+
+
+@pytest.mark.parametrize("storage", [CONFIGURED], indirect=True)
+async def test_a_commit_while_the_event_loop_stands_still_is_known_elsewhere(
+    client: httpx.AsyncClient, user: Person, server: str
+) -> None:
+    await client.get("/users/me", headers=user.headers)
+
+    def first_name() -> str:
+        answer = httpx.get(f"{server}/users/me", headers=user.headers)
+        return str(answer.json()["first_name"])
+
+    def standing_still() -> str:
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(lambda: asyncio.run(renamed(user.id, "Blocked"))).result()
+        return first_name()
+
+    assert first_name() != "Blocked"
+    assert first_name() != "Blocked"
+    assert standing_still() == "Blocked"

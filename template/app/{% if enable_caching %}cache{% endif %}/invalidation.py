@@ -37,4 +37,6 @@ async def _invalidate(*namespaces: str) -> None:
     touch_at_commit(namespaces, "invalidate_*")
     async with opened_caches(get_settings()) as opened:
         for cache in caches_of_task() or opened:
-            await on_its_loop(cache, cache.invalidate(namespaces, "invalidate_*"))
+            await on_its_loop(
+                cache, lambda cache: cache.invalidate(namespaces, "invalidate_*")
+            )

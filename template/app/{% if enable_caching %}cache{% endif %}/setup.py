@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -49,7 +50,8 @@ async def cache_lifespan(
     try:
         routes = look_at(app, {CacheMiddleware, *KEEP_BODIES, *MIDDLEWARE})
         check_rules()
-        cache = Cache(await open_store(settings), settings, revision)
+        store = await open_store(settings)
+        cache = Cache(store, settings, revision, again=partial(open_once, settings))
     except ConfigurationError as error:
         raise StartupError(str(error)) from None
     token = here.set(cache)
@@ -93,8 +95,11 @@ async def opened_caches(
     found = [
         cache
         for cache in running
-        if cache.prefix == settings.cache_prefix
-        or cache.settings.database_url == settings.database_url
+        if not cache.loop.is_closed()
+        and (
+            cache.prefix == settings.cache_prefix
+            or cache.settings.database_url == settings.database_url
+        )
     ]
     if found or not settings.cache_enabled:
         yield found

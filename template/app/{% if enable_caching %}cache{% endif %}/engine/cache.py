@@ -17,7 +17,7 @@ changes nobody would hear of.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
 from types import MappingProxyType
@@ -203,9 +203,19 @@ class TablesRead:
 
 
 class Cache:
-    """The cache of one running application."""
+    """The cache of one running application.
 
-    def __init__(self, store: Store, settings: Settings, revision: str = "") -> None:
+    `again` opens its store for an event loop that cannot wait for this one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        revision: str = "",
+        *,
+        again: Callable[[], Awaitable[Store]] | None = None,
+    ) -> None:
         secret = settings.secret_key.get_secret_value().encode()
         self.store = store
         self.settings = settings
@@ -216,6 +226,7 @@ class Cache:
         sealed = secret + f"{settings.database_url} {revision}".encode()
         self._seal = blake2b(sealed, digest_size=32, person=b"cache seal").digest()
         self.loop = asyncio.get_running_loop()
+        self.again = again
         self.flights: Flights[tuple[str, Entry]] = Flights()
         self.renewals = 0
         # Each is called with the cause and the namespaces.

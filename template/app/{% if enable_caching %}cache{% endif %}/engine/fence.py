@@ -20,7 +20,7 @@ log = logging.getLogger("app.cache")
 
 # Gives the caches that have to hear of a commit; none where caching is off.
 OpenCaches = Callable[[], AbstractAsyncContextManager[list[Cache]]]
-
+Work = Callable[[Cache], Coroutine[Any, Any, None]]
 
 _ending: set[asyncio.Task[None]] = set()
 _PATIENCE = 1.0  # seconds for another event loop
@@ -56,10 +56,9 @@ class Fence:
         task.add_done_callback(_ending.discard)
 
     async def _drop(self) -> None:
+        cause = "an unanswered COMMIT"
         async with self._lock:
-            for cache in await self._reach():
-                work = cache.invalidate(self._touched, "an unanswered COMMIT")
-                await on_its_loop(cache, work)
+            await self._each(lambda cache: cache.invalidate(self._touched, cause))
 
     async def _end_after_a_while(self) -> None:
         for cache in await self._reach():
@@ -68,15 +67,18 @@ class Fence:
 
     async def _close(self) -> None:
         async with self._lock:
-            for cache in await self._reach():
-                await on_its_loop(cache, cache.fence(self._touched, self._owner))
+            await self._each(lambda cache: cache.fence(self._touched, self._owner))
 
     async def _end(self) -> None:
         cause = ", ".join(dict.fromkeys(self._touched.values()))
         async with self._lock, self._opened:
-            for cache in await self._reach():
-                work = cache.invalidate(self._touched, cause, self._owner)
-                await on_its_loop(cache, work)
+            await self._each(
+                lambda cache: cache.invalidate(self._touched, cause, self._owner)
+            )
+
+    async def _each(self, work: Work) -> None:
+        for cache in await self._reach():
+            await on_its_loop(cache, work)
 
     async def _reach(self) -> list[Cache]:
         if self._caches is None:
@@ -84,24 +86,32 @@ class Fence:
         return self._caches
 
 
-async def on_its_loop(cache: Cache, work: Coroutine[Any, Any, None]) -> None:
+async def on_its_loop(cache: Cache, work: Work) -> None:
     """Do a cache's work where the cache runs, and wait for it here.
 
     A loop that stands still may wait for us: its work comes next there, before any
-    request is read.
+    request is read. Other processes are told from here.
     """
     if cache.loop is asyncio.get_running_loop():
-        await work
+        await work(cache)
         return
-    done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, cache.loop))
+    done = asyncio.wrap_future(
+        asyncio.run_coroutine_threadsafe(work(cache), cache.loop)
+    )
     _, late = await asyncio.wait([done], timeout=_PATIENCE)
-    if late:
-        log.warning(
-            "The service's event loop stands still; it hears of a change when it goes "
-            "on. Do not block it: use `await asyncio.to_thread(...)`."
-        )
-    else:
+    if not late:
         done.result()
+        return
+    log.warning(
+        "The service's event loop stands still; it hears of a change when it goes "
+        "on. Do not block it: use `await asyncio.to_thread(...)`."
+    )
+    if cache.again is not None:
+        store = await cache.again()
+        try:
+            await work(Cache(store, cache.settings))
+        finally:
+            await store.close()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
