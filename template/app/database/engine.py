@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from app.cache import watch_commits
 from app.config.settings import Settings
@@ -190,9 +190,21 @@ def _begin_transactions(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         driver: Any = connection.connection.driver_connection
-        if driver.in_transaction:  # a COMMIT has failed, which leaves it open
+        if driver.in_transaction:  # a listener has raised in place of the COMMIT
             connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+
+    dialect = engine.dialect
+    commit = dialect.do_commit
+
+    def commit_or_roll_back(connection: PoolProxiedConnection) -> None:
+        try:
+            commit(connection)
+        except dialect.loaded_dbapi.Error:
+            connection.rollback()  # SQLite would keep everybody else from writing
+            raise
+
+    dialect.do_commit = commit_or_roll_back  # type: ignore[assignment]  # as above
 
 
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
@@ -43,6 +44,23 @@ async def test_an_error_rolls_a_session_back(database: Database) -> None:
         await fail()
     async with database.session(writes=False) as session:
         assert await count(session) == 0
+
+
+async def test_a_commit_that_fails_keeps_no_other_process_from_writing(
+    database: Database, settings: Settings
+) -> None:
+    async with database.session() as session:
+        refers = "of INTEGER REFERENCES parts DEFERRABLE INITIALLY DEFERRED"
+        await session.execute(
+            text(f"CREATE TABLE parts (id INTEGER PRIMARY KEY, {refers})")
+        )
+    with pytest.raises(IntegrityError):
+        async with database.session() as session:
+            await session.execute(text("INSERT INTO parts VALUES (1, 2)"))
+    elsewhere = Database(settings)
+    async with elsewhere.session() as session:
+        session.add(somebody(1))
+    await elsewhere.dispose()
 
 
 async def test_a_savepoint_is_undone_with_its_transaction(database: Database) -> None:
