@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import Executable, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Executable, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache import cached, invalidate_namespace, shared_key_builder
-from app.config import Settings
+from app.config import Settings, get_settings
 from app.database import Database, SessionDep
 from app.main import create_app
 from app.models import User
@@ -49,6 +50,53 @@ async def rename(user_id: int, session: SessionDep) -> list[str]:
     user.first_name = "Renamed"
     await session.flush()
     return await names(session)
+
+
+NAME = text("SELECT first_name FROM users ORDER BY id")
+
+
+async def by_another_engine(_: AsyncSession) -> Any:
+    engine = create_async_engine(get_settings().database_url)
+    async with engine.connect() as connection:
+        name = await connection.scalar(NAME)
+    await engine.dispose()
+    return name
+
+
+async def in_a_thread(_: AsyncSession) -> Any:
+    async def read() -> Any:
+        database = Database(get_settings())
+        async with database.session() as session:
+            name = await session.scalar(NAME)
+        await database.dispose()
+        return name
+
+    # Unlike `asyncio.to_thread`, it does not tell the thread what it is for.
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, lambda: asyncio.run(read()))
+
+
+async def by_the_driver(session: AsyncSession) -> Any:
+    driver = await driver_of(session)
+    if hasattr(driver, "fetchval"):  # asyncpg
+        return await driver.fetchval(NAME.text)
+    return (await driver.execute_fetchall(NAME.text))[0][0]
+
+
+async def driver_of(session: AsyncSession) -> Any:
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection
+
+
+UNSEEN = {
+    each.__name__: each for each in (by_another_engine, in_a_thread, by_the_driver)
+}
+
+
+@router.get("/unseen/{how}")
+@cached(namespace="begun")
+async def get_unseen(how: str, session: SessionDep) -> Any:
+    return await UNSEEN[how](session)
 
 
 @router.get("/blocking/{user_id}")
@@ -186,3 +234,26 @@ async def test_a_commit_while_the_event_loop_stands_still_is_known_elsewhere(
     assert first_name() != "Blocked"
     assert first_name() != "Blocked"
     assert standing_still() == "Blocked"
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+async def test_what_is_read_where_nobody_looks_is_not_stored(
+    client: httpx.AsyncClient, database: Database, user: Person, how: str
+) -> None:
+    for name in ("Before", "After"):
+        async with database.session() as session:
+            await session.execute(update(User).values(first_name=name))
+        for _ in range(2):
+            answer = await client.get(f"/begun/unseen/{how}")
+            assert answer.json() == name
+            assert "stored" not in answer.headers["Cache-Status"].split("; ")
+
+
+async def test_what_the_driver_writes_in_a_transaction_drops_everything(
+    client: httpx.AsyncClient, database: Database, user: Person
+) -> None:
+    await client.get("/begun/by-middleware")
+    async with database.session() as session:
+        driver = await driver_of(session)
+        await driver.execute("UPDATE users SET first_name = 'By the driver'")
+    assert (await client.get("/begun/by-middleware")).json() == ["By the driver"]

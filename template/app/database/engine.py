@@ -189,8 +189,9 @@ def _begin_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        driver: Any = connection.connection.driver_connection
-        if driver.in_transaction:  # a listener has raised in place of the COMMIT
+        adapted: Any = connection.connection.dbapi_connection
+        if adapted.driver_connection.in_transaction:
+            # A listener has raised in place of the COMMIT.
             connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
 

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from weakref import ref
 
 from pydantic import SecretStr
 
@@ -167,6 +168,20 @@ class Reading:
 reading_now: ContextVar[Reading | None] = ContextVar("cache_reading", default=None)
 # The transactions of this task that began where nothing is read for the cache.
 outside: ContextVar[tuple[Any, ...]] = ContextVar("cache_outside", default=())
+# What may come to be stored, and the event loop that runs it.
+under_way: dict[ref[Reading], asyncio.AbstractEventLoop] = {}
+
+
+def doubt_runs_elsewhere() -> None:
+    """Take note of a read that may be that of any run in another thread."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    for each, loop in under_way.copy().items():  # others change it meanwhile
+        reading = each()
+        if reading is not None and loop is not here:
+            reading.use(None)
 
 
 class Lookup(NamedTuple):

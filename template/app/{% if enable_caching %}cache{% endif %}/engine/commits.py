@@ -8,12 +8,13 @@ that of a savepoint only what came after it.
 The same events tell the run of a cached function which tables it reads.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, MetaData, event
+from sqlalchemy import Connection, Dialect, Engine, MetaData, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -22,13 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
-from app.cache.engine.cache import Reading, outside, reading_now
+from app.cache.engine.cache import Reading, doubt_runs_elsewhere, outside, reading_now
 from app.cache.engine.catalog import Catalog, catalog_of
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
 from app.cache.engine.rules import Change, Tables, tables_of
 from app.cache.engine.sql import Statement, understand
+
+log = logging.getLogger("app.cache")
 
 _WORK, _FENCE = "cache_work", "cache_fence"
 _MOST_TOUCHED = 500  # namespaces; beyond that, all that share their first segment
@@ -119,14 +122,45 @@ def _note_session(
 
 event.listen(Session, "after_begin", _note_session)
 
+_watched: WeakSet[Dialect] = WeakSet()
+_told: WeakSet[Dialect] = WeakSet()
+
+
+def _note_unseen(connection: Connection, *_: object) -> None:
+    """Have no answer stored that may come from a read of which nobody else tells."""
+    dialect, reading = connection.dialect, reading_now.get()
+    if reading is None:
+        doubt_runs_elsewhere()  # a thread may not know its request
+    elif dialect not in _watched:
+        reading.use(None)
+        if dialect not in _told:
+            _told.add(dialect)
+            log.warning(
+                "Answers that read by the engine %r are not stored: nobody tells of "
+                "changes. Pass it to app.cache.watch_commits.",
+                connection.engine.url,
+            )
+
+
+event.listen(Engine, "before_cursor_execute", _note_unseen)
+
+
+def _hand_out(original: Callable[..., Any], connection: DBAPIConnection) -> Any:
+    """Give the driver's own connection. Nobody sees what is done with it."""
+    if (reading := reading_now.get()) is not None:
+        reading.use(None)
+    touch_at_commit([ROOT], "the driver's connection")
+    return original(connection)
+
 
 def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     """Invalidate what this engine's transactions change, when they commit.
 
     `metadata` has the service's tables; `opened` gives the caches that have to hear of
-    it. What is done with the driver's own connection is not seen, such as its COPY.
+    it. What the driver's own connection does outside of a transaction is not seen.
     """
     sync, dialect = engine.sync_engine, engine.dialect
+    _watched.add(dialect)
     tables = tables_of(metadata)
     catalog = catalog_of(engine.url, dialect, tables)
     watcher = _Watcher(dialect, catalog, tables, opened)
@@ -137,7 +171,7 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     event.listen(sync, "after_cursor_execute", watcher.after)
     event.listen(sync, "after_execute", watcher.executed)
     # No event comes after a COMMIT, and those of savepoints do not say which one.
-    around: dict[str, Callable[..., None]] = {
+    around: dict[str, Callable[..., Any]] = {
         "do_commit": watcher.committing,
         "do_rollback": watcher.rolling_back,
         "do_commit_twophase": watcher.committing,
@@ -145,6 +179,7 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
         "do_savepoint": _savepoint,
         "do_rollback_to_savepoint": _to_savepoint,
         "do_release_savepoint": _release,
+        "get_driver_connection": _hand_out,
     }
     for name, call in around.items():
         setattr(dialect, name, partial(call, getattr(dialect, name)))
@@ -352,7 +387,8 @@ def _commits_by_itself(connection: Connection) -> bool:
 
 def _in_transaction(connection: Connection) -> bool | None:
     """Tell whether what is executed waits for a COMMIT; None where nobody knows."""
-    driver: Any = connection.connection.driver_connection
+    adapted: Any = connection.connection.dbapi_connection
+    driver = adapted.driver_connection
     if hasattr(driver, "is_in_transaction"):  # asyncpg
         return bool(driver.is_in_transaction())
     found: bool | None = getattr(driver, "in_transaction", None)  # SQLite

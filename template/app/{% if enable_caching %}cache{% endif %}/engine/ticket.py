@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
+from weakref import ref
 
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
+from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead, under_way
 from app.cache.engine.entry import Entry, Pairs
 from app.cache.engine.flight import LONGEST_WAIT, Flight
 from app.cache.engine.store import StoreError
@@ -41,6 +42,9 @@ class Ticket:
     flight: Flight[tuple[str, Entry]] | None = None
     lease: str = ""
     owner: bytes = field(default_factory=lambda: secrets.token_bytes(12))
+
+    def __post_init__(self) -> None:
+        under_way[ref(self.reading, under_way.pop)] = self.cache.loop
 
     def entry(
         self,
