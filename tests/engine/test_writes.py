@@ -9,9 +9,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import (
     Computed,
+    Connection,
     String,
     bindparam,
     delete,
+    event,
     func,
     insert,
     select,
@@ -386,6 +388,23 @@ async def test_an_engine_that_commits_by_itself_is_seen(
     watch_commits(engine, Tag.metadata, settings)
     async with engine.connect() as connection:
         await connection.execute(update(TAGS).values(name="by itself"))
+    await engine.dispose()
+    assert await tags(shop) != before
+
+
+async def test_what_a_listener_of_the_engines_own_writes_is_seen(
+    shop: Shop, settings: Settings
+) -> None:
+    before = await tags(shop)
+    engine = create_async_engine(settings.database_url)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def audit(connection: Connection) -> None:
+        connection.execute(update(TAGS).values(name="by a listener"))
+
+    watch_commits(engine, Tag.metadata, settings)
+    async with engine.begin() as connection:
+        await connection.execute(select(1))
     await engine.dispose()
     assert await tags(shop) != before
 

@@ -126,6 +126,14 @@ _watched: WeakSet[Dialect] = WeakSet()
 _told: WeakSet[Dialect] = WeakSet()
 
 
+def _begin(connection: Connection, *_: object) -> None:
+    """Note a transaction. What is looked up later may be newer than its reads."""
+    if connection.dialect in _watched:
+        if (before := _work_of(connection)) is not None:
+            before.end()  # nobody has told of its end
+        connection.info[_WORK] = Work()
+
+
 def _note_unseen(connection: Connection, *_: object) -> None:
     """Have no answer stored that may come from a read of which nobody else tells."""
     dialect, reading = connection.dialect, reading_now.get()
@@ -142,6 +150,9 @@ def _note_unseen(connection: Connection, *_: object) -> None:
             )
 
 
+# Listeners of the class come before those of one engine, which may write.
+event.listen(Engine, "begin", _begin)
+event.listen(Engine, "begin_twophase", _begin)
 event.listen(Engine, "before_cursor_execute", _note_unseen)
 
 
@@ -165,8 +176,6 @@ def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
     catalog = catalog_of(engine.url, dialect, tables)
     watcher = _Watcher(dialect, catalog, tables, opened)
     event.listen(sync, "connect", watcher.connect)
-    event.listen(sync, "begin", watcher.begin)
-    event.listen(sync, "begin_twophase", watcher.begin_twophase)
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
     event.listen(sync, "after_execute", watcher.executed)
@@ -207,16 +216,6 @@ class _Watcher:
     def connect(self, connection: DBAPIConnection, _: object) -> None:
         """Learn what the database does by itself."""
         self._catalog.ask(connection)
-
-    def begin(self, connection: Connection) -> None:
-        """Note a transaction. What is looked up later may be newer than its reads."""
-        if (before := _work_of(connection)) is not None:
-            before.end()  # nobody has told of its end
-        connection.info[_WORK] = Work()
-
-    def begin_twophase(self, connection: Connection, _: object) -> None:
-        """Note one that is prepared before its commit."""
-        self.begin(connection)
 
     def before(
         self,
@@ -274,16 +273,16 @@ class _Watcher:
             self._settle(work)
 
     def committing(
-        self, original: Callable[..., None], connection: Any, *about: Any
+        self, original: Callable[..., None], connection: Any, *about: Any, **how: Any
     ) -> None:
         """COMMIT, and close what it changes before that, and open it anew after it."""
         work = _work_of(connection)
         if work is None:
-            original(connection, *about)
+            original(connection, *about, **how)
             return
         try:
             self._close(connection.info, work)
-            original(connection, *about)
+            original(connection, *about, **how)
         except BaseException as error:
             if not self._is_answer(error):
                 self._leave_closed(connection)
@@ -295,11 +294,11 @@ class _Watcher:
                 work.end()
 
     def rolling_back(
-        self, original: Callable[..., None], connection: Any, *about: Any
+        self, original: Callable[..., None], connection: Any, *about: Any, **how: Any
     ) -> None:
         """ROLLBACK, and forget what was changed."""
         try:
-            original(connection, *about)
+            original(connection, *about, **how)
         finally:
             if (work := _work_of(connection)) is not None:
                 work.end()

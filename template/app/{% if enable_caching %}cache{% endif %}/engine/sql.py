@@ -130,10 +130,13 @@ def _understood(tokens: list[_Token]) -> Statement:
     if first == "PREPARE" and tokens[1].text == "TRANSACTION":
         first = "SAVEPOINT"  # what counts is its COMMIT PREPARED
     alone = all(token.text != ";" for token in tokens[:-2])
-    quiet = _QUIET.fullmatch(first) and alone and tokens[1].text != "PREPARED"
-    if quiet and not _sets_a_pragma(tokens):
+    # What another one has prepared, perhaps another process, is not known here.
+    prepared = first == "COMMIT" and tokens[1].text == "PREPARED"
+    quiet = _QUIET.fullmatch(first) and alone and not _sets_a_pragma(tokens)
+    if quiet:
         ends = first in ("COMMIT", "END")
-        return Statement({}, frozenset(), frozenset(), (), False, None, False, ends)
+        nothing = frozenset[str]()
+        return Statement({}, nothing, nothing, (), prepared, None, False, ends)
     everything = _explained(tokens) not in _READS | _WRITES
     writes = list(_writes(tokens))
     kinds = [kind for kind, _ in writes]
