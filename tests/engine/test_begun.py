@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from multiprocessing import get_context
 from typing import Any
@@ -272,8 +272,9 @@ async def test_a_commit_in_a_forked_process_does_not_wait_for_a_loop_that_it_lac
     client: httpx.AsyncClient, user: Person
 ) -> None:
     await client.get("/begun/names")
-    with ProcessPoolExecutor(1, get_context("fork")) as forks:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(30):
-            await loop.run_in_executor(forks, rename_in_a_fork, user.id)
+    fork = get_context("fork").Process(target=rename_in_a_fork, args=(user.id,))
+    fork.start()
+    await asyncio.to_thread(fork.join, 30)
+    fork.kill()
+    assert fork.exitcode == 0
     assert "Forked" in (await client.get("/begun/names")).json()
