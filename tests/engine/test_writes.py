@@ -77,6 +77,22 @@ async def first_article(shop: Shop) -> list[Any]:
     return await article(shop, id=1)
 
 
+async def second_tag(shop: Shop) -> list[Any]:
+    return await tag(shop, id=2)
+
+
+OR = text("1 = 1 OR id = 2")  # which is in no parentheses
+
+
+@cached(namespace="shop-tags", key_builder=key_of, expire=100)
+async def tag_or(shop: Shop, *, id: int) -> list[Any]:
+    return await shop.rows(select(Tag.id, Tag.name).where(Tag.id == id, OR))
+
+
+async def first_tag_or_second(shop: Shop) -> list[Any]:
+    return await tag_or(shop, id=1)
+
+
 WAYS: list[tuple[Read, Write]] = []
 
 
@@ -267,6 +283,16 @@ async def text_of_the_driver_before_a_flush(session: AsyncSession) -> None:
     connection = await session.connection()
     await connection.exec_driver_sql("INSERT INTO shop_tags VALUES (7, 'seven')")
     session.add(Article(title="b"))
+
+
+@way(second_tag)
+async def update_whose_text_has_an_or(session: AsyncSession) -> None:
+    await session.execute(update(TAGS).where(TAGS.c.id == 1, OR).values(name="or"))
+
+
+@way(first_tag_or_second)
+async def update_of_what_a_text_with_an_or_reads(session: AsyncSession) -> None:
+    await session.execute(update(TAGS).where(TAGS.c.id == 2).values(name="or"))
 
 
 @way(managers)

@@ -23,7 +23,8 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, TextClause
+from sqlalchemy.sql.visitors import iterate
 
 from app.cache.engine.rules import UNKNOWN, Change, Row
 from app.cache.engine.sql import Kind, Statement
@@ -133,13 +134,20 @@ def _fixed(
         statement = compiled.statement
         found = _equal[compiled] = []
         if isinstance(statement, Select | Update | Delete):
-            found += _equalities(compiled, statement.whereclause)
+            where = statement.whereclause
+            # A text is in no parentheses, so its OR may be one of the whole.
+            if where is not None and not any(map(_is_text, iterate(where))):
+                found += _equalities(compiled, where)
     return {
         column.key: values[name]
         for column, name in found
         if column.table.key == table.key
         and _is_exact(column, values.get(name), collated)
     }
+
+
+def _is_text(clause: object) -> bool:
+    return isinstance(clause, TextClause) or getattr(clause, "is_literal", False)
 
 
 def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
