@@ -55,7 +55,7 @@ def new(
     There will be a list, with pages, filters and an order, and routes that show,
     create, change and delete one. Reading needs the scope products:read, writing
     products:write. All of it becomes your code, which no update of the template
-    touches: change it as you like. The templates are in app/commands/new/files.py.tmpl.
+    touches: change it as you like. The templates are in app/commands/new/templates.
     """
     table = make_table(name, plural, parse_fields(fields or []), admin=admin)
 
@@ -82,8 +82,9 @@ def _files(table: Table) -> dict[str, str]:
     import secrets
     from datetime import datetime
 
+    from app.commands.new.refused import require_free
     from app.commands.new.templates import render
-    from app.commands.new.tree import registered, require_free
+    from app.commands.new.tree import registered
     from app.database.revisions import head_revisions, require_one_head
 
     require_one_head()

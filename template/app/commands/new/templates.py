@@ -1,9 +1,8 @@
-"""The files that `files.py.tmpl` makes of a table.
+"""The files that `templates/` makes of a table.
 
-Each begins with a line `#file …`, which says where it will be. It is Python with
-`$placeholders` (one that has a line of its own may become several lines), and with
-lines `#if …`, `#else` and `#end` around what not every table needs. Imports that a
-table does not need go away by themselves.
+They are Python with `$placeholders` (one that has a line of its own may become several
+lines), and with lines `#if …`, `#else` and `#end` around what not every table needs.
+Imports that a table does not need go away by themselves.
 """
 
 import ast
@@ -21,7 +20,16 @@ from app.commands.new.table import Table
 from app.commands.refusals import Refused
 
 PROJECT = Path(__file__).parents[3]
-TEMPLATES = Path(__file__).with_name("files.py.tmpl")
+TEMPLATES = Path(__file__).with_name("templates")
+
+FILES = {
+    "model": "app/models/$name.py",
+    "schema": "app/schemas/$name.py",
+    "manager": "app/managers/$name.py",
+    "resource": "app/resources/$name.py",
+    "migration": "app/migrations/versions/${day}_${revision}_add_$names.py",
+    "test": "tests/resources/test_$name.py",
+}
 
 # Its names occur nowhere else, so what they are replaced by can be looked for.
 STAND_IN = Table(
@@ -35,24 +43,13 @@ def render(table: Table, **more: str) -> dict[str, str]:
     """Return the text of each file, by its path in the project."""
     values = table.values() | more
     return {
-        Template(path).substitute(values): formatted(path, fill(text, values))
-        for path, text in templates().items()
+        Template(path).substitute(values): formatted(path, fill(read(name), values))
+        for name, path in FILES.items()
     }
 
 
-def templates() -> dict[str, str]:
-    """Return the text of each template, by the path of what it makes."""
-    _, *parts = re.split(r"^#file (.+)\n", TEMPLATES.read_text("utf-8"), flags=re.M)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
-def paths(table: Table) -> dict[str, str]:
-    """Return where the files will be, by template; a migration has a date, too."""
-    return {
-        path: Template(path).substitute(name=table.name)
-        for path in templates()
-        if "{day}" not in path
-    }
+def read(name: str) -> str:
+    return (TEMPLATES / f"{name}.py.tmpl").read_text("utf-8")
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
@@ -105,16 +102,15 @@ def clashes(table: Table) -> Iterator[tuple[str, str]]:
     What the stand-in is called there is what this table's own names will replace.
     """
     names = list(zip(_names(STAND_IN), _names(table), strict=True))
-    texts = templates()
-    for template, path in paths(table).items():
-        used = identifiers(fill(texts[template], STAND_IN.values()))
+    for name in ("model", "schema", "manager", "resource", "test"):
+        used = identifiers(fill(read(name), STAND_IN.values()))
         for replaced, own in names:
             if replaced in used and own in used:
-                yield own, path
+                yield own, Template(FILES[name]).substitute(name=table.name)
         if any(field.name in used for field in STAND_IN.fields):
             for field in table.fields:
                 if field.name in used:
-                    yield field.name, path
+                    yield field.name, Template(FILES[name]).substitute(name=table.name)
 
 
 def identifiers(source: str) -> set[str]:

@@ -1,21 +1,13 @@
-"""The project: what it has already, where a table is registered, writing the files."""
+"""The project's files: those in which a table is registered, and writing them all."""
 
 import ast
 from collections.abc import Mapping
 from difflib import unified_diff
-from keyword import iskeyword
 from pathlib import Path
 
-from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel
-
 from app.commands.new.table import Table
-from app.commands.new.templates import PROJECT, clashes, formatted, paths
+from app.commands.new.templates import PROJECT, formatted
 from app.commands.refusals import Refused
-from app.commands.running import settings_for_people
-from app.database.base import Base
-from app.main import create_app
-from app.managers.scopes import ALL_SCOPES
 
 SCOPES = "app/managers/scopes.py"
 ROUTERS = "app/resources/yours.py"
@@ -100,25 +92,3 @@ def write(files: Mapping[str, str]) -> None:
         if isinstance(error, OSError):
             raise Refused(f"Nothing is written: {error}") from error
         raise
-
-
-def require_free(table: Table) -> None:
-    """Raise Refused, with the reason, unless everything can be called so."""
-    if not (PROJECT / "tests").is_dir():
-        raise Refused("This is no checkout of the service: run it where its tests are")
-    for file in paths(table).values():
-        if (PROJECT / file).exists():
-            raise Refused(f"{file} exists: use another name")
-    if table.names in Base.metadata.tables:
-        raise Refused(f"The table {table.names} exists: use another name or --plural")
-    if taken := set(table.scopes) & set(ALL_SCOPES):
-        raise Refused(f"The scope {min(taken)} exists: use another name or --plural")
-    routes = iter_route_contexts(create_app(settings_for_people()).routes)
-    if f"/{table.path}" in {"/".join((r.path or "").split("/")[:2]) for r in routes}:
-        raise Refused(f"/{table.path} is served: use another name or --plural")
-    for name, file in clashes(table):
-        raise Refused(f"{name} is something else in {file}: use another name")
-    for field in table.fields:
-        for owner in (BaseModel, Base):
-            if hasattr(owner, field.name) or iskeyword(field.name):
-                raise Refused(f"No field can be called {field.name}: use another name")
