@@ -44,7 +44,7 @@ ABOUT = {
         *("served.py", "test_metrics.py", "test_metrics_folder.py"),
         *("known.py", "test_known.py", "test_killed_worker.py", "metrics"),
     ),
-    "pages": ("pages", "test_pages.py"),
+    "pages": ("pages",),
 }
 
 HELP = """

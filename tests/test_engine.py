@@ -25,7 +25,6 @@ SAME_IN_EACH_VARIANT = [
     "engine/redis/test_known.py",
     "engine/redis/test_lost_data.py",
     "engine/redis/test_nodes.py",
-    "engine/redis/test_pages.py",
     "engine/redis/test_redis.py",
     "engine/redis/test_refusing_redis.py",
     "engine/redis/test_spans.py",
