@@ -15,7 +15,7 @@ from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import Entry
 from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis import breaker, failover
-from app.cache.engine.redis.breaker import UNDELIVERED
+from app.cache.engine.redis.breaker import ALONE, UNDELIVERED
 from app.cache.engine.redis.failover import Failover
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
@@ -468,3 +468,25 @@ async def test_a_command_that_cannot_reach_redis_tells_the_running_service(
         assert (await lookup(service, "books")).entry is None
         await until_used(service)
         assert (await lookup(service, "books")).entry is None
+
+
+async def test_what_is_under_way_at_the_end_is_told_and_leaves_nothing(
+    database_url: str, valkey: Valkey
+) -> None:
+    with settings_from(DATABASE_URL=database_url, REDIS_URL=valkey.url) as settings:
+        key = f"{settings.cache_prefix}:version:"
+        marks = [
+            Marker(epoch_file(database_url), kind) for kind in (ALONE, UNDELIVERED)
+        ]
+        reader = Failover(settings)
+        for steps in range(12):
+            store, version = Failover(settings), f"version {steps}".encode()
+            await store.open()
+            renewal = asyncio.create_task(store.renew({key: version}, 60))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await store.close()
+            await renewal
+            assert await reader.get_many([key]) == [version], steps
+            assert [mark.others() for mark in marks] == [0, 0], steps
+        await reader.close()

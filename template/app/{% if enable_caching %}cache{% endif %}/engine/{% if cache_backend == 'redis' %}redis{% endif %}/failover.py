@@ -205,11 +205,15 @@ class Failover:
             with suppress(asyncio.CancelledError):
                 await self._task
         self._redis.line.timeout = self._redis.line.patience
+        if self._task is not None:
+            with suppress(StoreError):
+                await self.ping()  # what was asked for before has its replies then
         with suppress(StoreError):
             await self._deliver(self._breaker.kept.copy())
+        await self._redis.close()
+        await asyncio.sleep(0)  # what is refused now is kept, before all ends
         self._breaker.end()
         await self._memory.close()
-        await self._redis.close()
 
     async def _either(
         self, operation: Callable[[RedisServer | Memory], Awaitable[T]]
