@@ -18,11 +18,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache import cached
+from app.cache import cached, check
 from app.cache.engine.inputs import Unstable, stable
 from app.cache.engine.policy import code_of
 from app.config import Settings
-from app.database import SessionDep
+from app.database import Database, SessionDep
 from app.main import create_app
 from app.models import User
 from tests.asgi import lifespan
@@ -59,6 +59,17 @@ def plain(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapper
+
+
+@check
+async def there_are_users(session: SessionDep) -> None:
+    session.info["users"] = list(await session.scalars(select(User)))
+
+
+@router.get("/checked/{user_id}", dependencies=[Depends(there_are_users)])
+@cached(namespace="reported")
+async def get_checked(user_id: int, session: SessionDep) -> str:
+    return (await session.get_one(User, user_id)).first_name  # no statement asks
 
 
 @router.get("/form")
@@ -202,6 +213,18 @@ async def test_a_wrapper_that_returns_a_coroutine_is_waited_for(
 async def test_a_principal_of_ones_own_is_no_error(around: httpx.AsyncClient) -> None:
     assert (await around.get("/reported/names")).status_code == 200
     assert (await around.get("/reported/tenant")).status_code == 200
+
+
+async def test_a_row_that_a_check_has_read_in_the_same_session_is_read(
+    client: httpx.AsyncClient, database: Database, user: Person
+) -> None:
+    url = f"/reported/checked/{user.id}"
+    for name in ("One", "Two", "Three"):
+        async with database.session() as session:
+            (await session.get_one(User, user.id)).first_name = name
+        answers = [await client.get(url) for _ in range(3)]
+        assert [answer.json() for answer in answers] == [name] * 3
+        assert answers[2].headers["X-FastAPI-Cache"] == "HIT"
 
 
 async def test_what_is_not_flushed_yet_is_in_a_cached_functions_value(
