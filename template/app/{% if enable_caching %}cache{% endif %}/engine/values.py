@@ -342,8 +342,8 @@ def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
     form = _form_of(policy.function, policy.coder)
     kind = type(value).__qualname__
     why = (
-        f"a value of type {kind} does not read back as it was; return what its "
-        "annotation says, or give @cached a coder that keeps it"
+        "does not read back as it was; return what its annotation says, or give "
+        "@cached a coder that keeps it"
     )
     try:
         if hasattr(value, "__next__") or hasattr(value, "__anext__"):
@@ -351,10 +351,13 @@ def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
         # Writing what is iterated over would use it up; a copy of that fails, or is it.
         body = form.encode(value if policy.coder else deepcopy(value))
         if _SECRET.search(body):
-            why = f"a value of type {kind} holds a password, a secret, or a hash of one"
+            why = "holds a password, a secret, or a hash of one; return it without that"
         elif equal(value, form.decode(body)):
             return body
     except Exception as error:  # what a coder raises cannot be known, nor what it says
-        why = f"a value of type {kind} cannot be stored ({type(error).__name__})"
-    policy.say(why)
+        why = (
+            f"cannot be stored ({type(error).__name__}); return another, or give "
+            "@cached a coder that keeps it"
+        )
+    policy.say(f"a value of type {kind} {why}")
     return None
