@@ -1,4 +1,4 @@
-"""What two answers have in common, and what a cache says of them."""
+"""What the cache says of answers, and which routes and entries it has."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -10,19 +10,6 @@ from fastapi.routing import iter_route_contexts
 from app.cache import cache_policy
 from app.cache.engine.exchange import running
 from tests.engine import storages
-
-# What belongs to one message, and may differ from one to the next.
-_OF_THE_MESSAGE = {"age", "cache-status", "date", "x-fastapi-cache", "x-request-id"}
-
-
-def own(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Return all of an answer that a hit has to give again."""
-    headers = sorted(
-        (name, value)
-        for name, value in answer.headers.multi_items()
-        if name not in _OF_THE_MESSAGE
-    )
-    return answer.status_code, headers, answer.content
 
 
 def outcome(answer: httpx.Response) -> str | None:

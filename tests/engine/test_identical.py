@@ -28,7 +28,8 @@ from app.cache import cached
 from app.config import Settings
 from app.main import create_app
 from app.middleware.headers import SECURITY
-from tests.engine.answers import contents, outcome, own
+from tests.cache.conftest import whole
+from tests.engine.answers import contents, outcome
 from tests.engine.each import on_any_storage
 from tests.engine.wire import WAYS, asking
 from tests.environment import settings_from
@@ -472,7 +473,7 @@ async def test_a_hit_is_what_the_miss_was(client: httpx.AsyncClient) -> None:
         first = await client.get(f"/as/{name}")
         second = await client.get(f"/as/{name}")
         assert (outcome(first), outcome(second)) == ("MISS", "HIT"), name
-        assert own(second) == own(first), name
+        assert whole(second) == whole(first), name
         assert runs[name] == 1
         assert b"the-hash" not in first.content
 
@@ -485,7 +486,7 @@ async def test_what_could_not_be_repeated_is_not_stored(
         first = await client.get(f"/as/{name}")
         second = await client.get(f"/as/{name}")
         assert outcome(second) != "HIT", name
-        assert own(second) == own(first), name
+        assert whole(second) == whole(first), name
         assert runs[name] == 2, name
         assert "stored" not in first.headers.get("cache-status", "")
 
