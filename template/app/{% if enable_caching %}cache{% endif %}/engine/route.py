@@ -212,7 +212,8 @@ class CachedRoute:
         directives, fresh = directives_of(exchange.headers), response.headers.raw
         set_now = {name.decode("latin-1").lower() for name, _ in fresh}
 
-        works = [*exchange.reading.under_way, *outside.get()]
+        begun = [work for work in outside.get() if not work.ended]
+        works = [*exchange.reading.under_way, *begun]
         own = set[str]().union(*(work.changes() for work in works))
 
         def accepts(entry: Entry) -> bool:
@@ -237,7 +238,7 @@ class CachedRoute:
             fresh=directives.no_cache,
             shared=not exchange.reading.open,
             # What a middleware has begun may read what was there before the versions.
-            storable=None if all(each.ended for each in outside.get()) else False,
+            storable=False if begun else None,
         )
         found = await admit(cache, wanted)
         exchange.found(found, fresh=wanted.fresh)
