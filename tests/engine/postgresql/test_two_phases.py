@@ -1,7 +1,10 @@
 """Transactions that are prepared, and committed then, perhaps by somebody else."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -26,11 +29,20 @@ def database_url(tmp_path: Path) -> Iterator[str]:
     url = url.set(port=free_port())
     with local_server(tmp_path, url):
         asyncio.run(allow(url))
+    wait_until_it_has_stopped(url)
     with local_server(tmp_path, url):
         text_of_url = url.render_as_string(hide_password=False)
         with settings_from(DATABASE_URL=text_of_url) as settings:
             upgrade(settings)
         yield text_of_url
+
+
+def wait_until_it_has_stopped(url: URL) -> None:
+    """Else it is joined, before its keeper sees that nobody uses it."""
+    with suppress(ConnectionRefusedError, ConnectionResetError):
+        while True:
+            socket.create_connection((url.host, url.port)).close()
+            time.sleep(0.05)
 
 
 async def allow(url: URL) -> None:
