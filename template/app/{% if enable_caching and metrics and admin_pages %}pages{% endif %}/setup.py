@@ -26,12 +26,18 @@ def install_pages(app: FastAPI) -> None:
     router.mount("/static", StaticFiles(directory=STATIC))
     handlers = as_pages(app.exception_handlers)
     below = [Middleware(ExceptionMiddleware, handlers=handlers)]
-    app.router.routes.append(Mount("/admin", app=router, middleware=below))
+    app.state.pages = Mount("/admin", app=router, middleware=below)
+    app.router.routes.append(app.state.pages)
 
 
 @asynccontextmanager
 async def pages_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Write down what happens to the cache, if anything is counted."""
+    """Write down what happens to the cache, if anything is counted.
+
+    An own route below /admin comes before the pages.
+    """
+    routes = app.router.routes
+    routes.append(routes.pop(routes.index(app.state.pages)))
     served = getattr(app.state, "response_cache", None)
     if served is None or getattr(app.state, "counted", None) is None:
         yield
