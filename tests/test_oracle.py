@@ -75,5 +75,6 @@ def test_answers_are_equal_with_each_choice_alone(
     run(service, environment, "--examples", "15", "--each")
 
 
+@pytest.mark.in_ci("sqlite-redis")
 def test_oracle_is_typed_like_a_service(service: Project) -> None:
     service.run(*RUN, "mypy", "tests/oracle")

@@ -4,8 +4,11 @@ Every test that uses `app` (or what is built on it: `client`, `user`, …) runs 
 each store of this service.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import cycle
+from typing import Any
 
 import httpx
 import pytest
@@ -15,13 +18,34 @@ from app.cache import setup
 from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
-from tests.engine.each import ALL, opener
+from tests.engine.each import ALL, THOROUGH, opener
 from tests.engine.shop import Shop, opened
 from tests.service.migrations import migrations
 
 __all__ = ["migrations"]
 
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_either_storage: see tests/engine/each.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave each test of some modules the storage whose turn it is."""
+    if not THOROUGH:
+        turns = cycle(ALL)
+        kept = defaultdict[Any, str](lambda: next(turns))
+        items[:] = [item for item in items if _is_its_turn(item, kept)]
+
+
+def _is_its_turn(item: pytest.Item, kept: Mapping[Any, str]) -> bool:
+    call = getattr(item, "callspec", None)
+    if call is None or not item.get_closest_marker("on_either_storage"):
+        return True
+    others = tuple(each for each in call.indices.items() if each[0] != "storage")
+    of = item.nodeid.partition("[")[0], others
+    return "storage" not in call.params or kept[of] == call.params["storage"]
 
 
 @pytest.fixture(params=ALL)

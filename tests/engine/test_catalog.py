@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.cache import cached, touches, watch_commits
 from app.cache.engine import rules
 from app.config import Settings
+from tests.engine.each import on_either_storage
 from tests.engine.shop import (
     Article,
     Author,
@@ -20,6 +21,9 @@ from tests.engine.shop import (
     posts,
     tags,
 )
+
+pytestmark = on_either_storage
+
 
 TRIGGER = {
     "sqlite": [

@@ -28,6 +28,7 @@ from app.cache import cached, invalidate_namespace, touches, watch_commits
 from app.cache.engine import rules
 from app.config import Settings
 from app.database import Database
+from tests.engine.each import on_either_storage
 from tests.engine.shop import (
     Article,
     Author,
@@ -48,6 +49,9 @@ from tests.engine.shop import (
     tag,
     tags,
 )
+
+pytestmark = on_either_storage
+
 
 Read = Callable[[Shop], Awaitable[list[Any]]]
 Write = Callable[[AsyncSession], Awaitable[Any]]

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from app.config import Settings
+from tests.engine.each import THOROUGH
 from tests.engine.redis.known import OPENED
 from tests.engine.served import all_of, all_there, are, served, until
 from tests.environment import settings_from
@@ -89,7 +90,7 @@ def settings(database_url: str, valkey: Valkey) -> Iterator[Settings]:
         yield settings
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 4] if THOROUGH else [4])
 async def test_each_counter_is_exact(
     workers: int, settings: Settings, valkey: Valkey, tmp_path: Path
 ) -> None:

@@ -25,9 +25,7 @@ async def test_an_own_route_below_admin_comes_before_the_pages(
     for _ in range(2):  # an application may be started again
         async with (
             lifespan(app),
-            httpx.AsyncClient(
-                transport=transport, base_url="http://service"
-            ) as client,
+            httpx.AsyncClient(transport=transport, base_url="http://service") as client,
         ):
             assert (await client.get("/admin/products")).json() == ["apple"]
             login = await client.get("/admin/login")

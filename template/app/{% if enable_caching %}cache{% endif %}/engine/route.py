@@ -5,7 +5,7 @@ that stands before it has run, and only the handler and its providers are left o
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import zip_longest
 from types import MethodType
@@ -111,8 +111,6 @@ class CachedRoute:
         self._early = False  # whether the key builder needs the providers, too
         self._declared = {p.name for p in params_of(self._dependant)}
         self._calls = {node.call for node in nodes_of(self._dependant)}
-        form = [_written(getattr(route, name)) for name in _FORM]
-        self._about = [policy.name, policy.code, *form, _schema(route)]
         # What makes a response by the request is not known by its bytes.
         made_by = getattr(route.response_class, "value", route.response_class)
         self._own_response = made_by is not None and not _is_plain(made_by)
@@ -125,6 +123,12 @@ class CachedRoute:
         self._named = self.sight.headers | {n.lower() for n in headers} | vary
         self._learned: set[str] = set()  # names of headers, and of states of middleware
         self._undo: list[tuple[object, str, object]] = []
+
+    @cached_property
+    def _about(self) -> list[Any]:
+        """What is part of each key: the function, and the form of its answers."""
+        form = [_written(getattr(self.route, name)) for name in _FORM]
+        return [self.policy.name, self.policy.code, *form, _schema(self.route)]
 
     def begin(self) -> None:
         """Take the handler's place."""
