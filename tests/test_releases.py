@@ -310,8 +310,11 @@ def add_where_owners_add(template: Path) -> None:
     [
         (rename_question, "does not know the questions .*cache_backend"),
         (put_random_value_into_a_committed_file, r"something else .*README\.md"),
-        (render_an_unformatted_file, "Would reformat|would be reformatted"),
-        (overwrite_env, r"\.env has changed"),
+        pytest.param(
+            *(render_an_unformatted_file, "Would reformat|would be reformatted"),
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(*(overwrite_env, r"\.env has changed"), marks=pytest.mark.nightly),
         (add_where_owners_add, "unmerged"),
     ],
 )

@@ -5,6 +5,7 @@ From the oldest supported release to the working tree, and for each switch of an
 
 import subprocess
 import sys
+from collections import ChainMap
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
@@ -46,22 +47,28 @@ def answers_of(row: Row, **more: Any) -> Answers:
     return as_answers(variant) | DESCRIPTION | more
 
 
-# In CI each answer is switched with the owner's work, which is the harder case, and two
-# at once where each cache comes or goes. Nightly all pairs are tried as rendered.
+# Nightly each pair is tried, as rendered and, which is harder, with the owner's work.
+# CI tries those in which each cache and each database comes or goes.
 PAIRS = list(combinations(VARIANTS, 2))
-NEAR = [
-    pair
-    for pair in PAIRS
-    if pair[0]["database"] == pair[1]["database"]
-    or pair[0]["cache"] == pair[1]["cache"]
-]
-FAR = [
-    (VARIANTS[one], VARIANTS[other]) for one, other in ((0, 4), (1, 5), (2, 3))
-]
-AS_RENDERED = [
-    pytest.param(pair, marks=[] if pair in FAR else [pytest.mark.nightly])
-    for pair in PAIRS
-]
+IN_CI = {
+    "as rendered": {
+        *("postgresql-memory sqlite-none", "postgresql-none sqlite-redis"),
+        "postgresql-redis sqlite-memory",
+    },
+    "with work": {
+        *("sqlite-memory sqlite-none", "sqlite-memory sqlite-redis"),
+        *("postgresql-memory postgresql-redis", "postgresql-none postgresql-redis"),
+        *("postgresql-memory sqlite-memory", "postgresql-redis sqlite-redis"),
+    },
+}
+
+
+def pairs(how: str) -> list[Any]:
+    marks = [[] if ids(pair) in IN_CI[how] else [pytest.mark.nightly] for pair in PAIRS]
+    return [
+        pytest.param(pair, marks=of, id=ids(pair))
+        for pair, of in zip(PAIRS, marks, strict=True)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -93,35 +100,42 @@ def busy_since_the_oldest(history: Template) -> Owner:
 # Another answer at one version: there, and back again
 
 
-@pytest.mark.parametrize("pair", AS_RENDERED, ids=ids)
+@pytest.mark.parametrize("pair", pairs("as rendered"))
 def test_switch_gives_what_a_fresh_render_gives(
     idle: Owner, pair: tuple[Row, Row]
 ) -> None:
     there_and_back(idle, *map(answers_of, pair))
 
 
-@pytest.mark.parametrize("pair", NEAR, ids=ids)
+@pytest.mark.parametrize("pair", pairs("with work"))
 def test_switch_keeps_the_owner_s_work(busy: Owner, pair: tuple[Row, Row]) -> None:
     there_and_back(busy, *map(answers_of, pair))
 
 
-@pytest.mark.parametrize(
-    ("without", "with_it"),
-    [
-        ({"rate_limit": False}, {"rate_limit": True}),
-        ({"docker": False}, {"docker": True}),
-        (
-            {"github_ci": False, "dependency_updates": "renovate"},
-            {"github_ci": True, "dependency_updates": "dependabot"},
-        ),
-    ],
-    ids=["rate_limit", "docker", "github_ci"],
-)
+PARTS: dict[str, tuple[Answers, Answers]] = {
+    "rate_limit": ({"rate_limit": False}, {"rate_limit": True}),
+    "docker": ({"docker": False}, {"docker": True}),
+    "github_ci": (
+        {"github_ci": False, "dependency_updates": "renovate"},
+        {"github_ci": True, "dependency_updates": "dependabot"},
+    ),
+}
+
+
+@pytest.mark.nightly  # in CI, all at once
+@pytest.mark.parametrize("part", PARTS)
 def test_switch_of_an_optional_part_keeps_the_owner_s_work(
-    busy: Owner, without: Answers, with_it: Answers
+    busy: Owner, part: str
 ) -> None:
-    redis = VARIANTS[-1]
-    there_and_back(busy, answers_of(redis, **without), answers_of(redis, **with_it))
+    there_and_back(busy, *(answers_of(VARIANTS[-1], **side) for side in PARTS[part]))
+
+
+def test_switch_of_all_optional_parts_keeps_the_owner_s_work(busy: Owner) -> None:
+    sides = zip(*PARTS.values(), strict=True)
+    one, other = [dict(ChainMap(*side)) for side in sides]
+    there_and_back(
+        busy, answers_of(VARIANTS[-1], **one), answers_of(VARIANTS[-1], **other)
+    )
 
 
 def there_and_back(owner: Owner, one: Answers, other: Answers) -> None:
