@@ -1,8 +1,10 @@
 """What is rendered reads as if written by hand for its variant, and can be updated."""
 
+import ast
 import re
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,43 @@ def test_variants_are_all_caches_with_all_databases() -> None:
 
 def test_files_are_valid(project: Project) -> None:
     assert_parses(project)
+
+
+def imports_of(project: Project) -> dict[str, set[str]]:
+    """Return which of its own modules each one imports, also inside functions."""
+    paths = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name
+        for name in project.files()
+        if re.fullmatch(r"app/.*\.py", name)
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        named = set[str]()
+        for node in ast.walk(ast.parse(project.text(path))):
+            if isinstance(node, ast.Import):
+                named.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    below = f"{node.module}.{alias.name}"
+                    named.add(below if below in paths else node.module or "")
+        found[module] = named & paths.keys()
+    return found
+
+
+def test_modules_import_each_other_in_no_circle(project: Project) -> None:
+    """Nor for types alone."""
+    TopologicalSorter(imports_of(project)).prepare()
+
+
+def test_rooms_of_the_cache_know_nothing_of_what_is_around_them(
+    project: Project,
+) -> None:
+    for module, imported in imports_of(project).items():
+        own = {name for name in imported if name.startswith("app.cache.engine")}
+        if module.startswith("app.cache.engine"):
+            assert imported == own, module
+        elif module.startswith("app.cache"):
+            assert not any(name.startswith("app.commands") for name in imported), module
 
 
 def test_code_is_as_the_formatter_and_the_linter_want_it(project: Project) -> None:

@@ -5,6 +5,7 @@ uvicorn's own protocol keeps a head of any size, and waits for it for ever.
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from typing import Any, ClassVar
@@ -174,6 +175,8 @@ def create_app() -> ASGIApp:
     from app.main import create_app
 
     app = create_app()
+    if Connection.ending:  # before uvicorn was there to hear of it
+        signal.raise_signal(signal.SIGTERM)
 
     async def ending(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, send)

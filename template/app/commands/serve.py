@@ -173,10 +173,16 @@ def _clean_exit() -> Iterator[None]:
     """Make SIGTERM end the process the way Ctrl+C does, so that cleanups run.
 
     uvicorn raises the signal again once it has shut down; its default action would kill
-    the process there and then.
+    the process there and then. Python drops what is raised while it cleans up after an
+    import, so the application is told, too.
     """
+    from app.connections import Connection
 
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    def end(*_: object) -> None:
+        Connection.ending = True
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

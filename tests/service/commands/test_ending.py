@@ -118,3 +118,34 @@ def test_a_rolling_restart_loses_no_request_of_clients_that_keep_connections() -
 
         assert lost == []
         assert all(each.result() for each in asking)
+
+
+LOST = """
+import signal, sys, weakref
+import uvicorn
+from app.commands import main
+
+class Anything: ...
+
+def run(*arguments, **options):
+    thing = Anything()
+    about = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+    del thing  # as at the end of an import: what is raised now is lost
+    serve(*arguments, **options)
+
+serve, uvicorn.run = uvicorn.run, run
+sys.argv = ["api-admin", "serve", "--port", sys.argv[1]]
+main()
+"""
+
+
+def test_a_signal_before_the_server_is_there_ends_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, str(free_port())],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Exception ignored in" in done.stderr
+    assert done.returncode == 0, done.stderr

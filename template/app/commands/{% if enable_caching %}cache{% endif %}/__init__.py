@@ -58,6 +58,7 @@ Url = Annotated[
 def status(as_json: AsJson = False) -> None:
     """Show where the cache is, whether it answers, and how quickly."""
     from app.commands.cache.shared import cache_settings, look
+    from app.commands.cache.store import store_of
 
     async def found(shared: Shared) -> dict[str, Any]:
         await shared.ping()
@@ -71,7 +72,7 @@ def status(as_json: AsJson = False) -> None:
     shown: dict[str, Any] = {
         "prefix": settings.cache_prefix,
         "default TTL": f"{settings.cache_default_ttl} s",
-        **look(settings, found),
+        **look(store_of(settings), found),
     }
     if as_json:
         print_json(shown)
@@ -92,10 +93,12 @@ def stats(as_json: AsJson = False) -> None:
     invalid at once.
     """
     from app.commands.cache.shared import cache_settings, count, look
+    from app.commands.cache.store import store_of
 
     settings = cache_settings()
     hint("Reading all keys; a large cache takes a while.")
-    counts = look(settings, lambda shared: count(shared, settings.cache_prefix))
+    store = store_of(settings)
+    counts = look(store, lambda shared: count(shared, settings.cache_prefix))
     if as_json:
         print_json({name: each._asdict() for name, each in counts.items()})
         return
@@ -119,7 +122,8 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
     """
     from app.cache.stored import dropped, warning
     from app.commands.cache.caller import quiet_app
-    from app.commands.cache.shared import cache_settings, store_of
+    from app.commands.cache.shared import cache_settings
+    from app.commands.cache.store import store_of
 
     settings = cache_settings()
     store_of(settings)  # says what is wrong with its settings
@@ -144,12 +148,13 @@ def explain(
     """
     from app.commands.cache.explain import explained
     from app.commands.cache.shared import OnlyTheProcessKnows, cache_settings, look
+    from app.commands.cache.store import store_of
     from app.commands.running import ready_database
 
     settings, remark = cache_settings(), ""
     headers = dict(map(_field, header or ()))
     try:
-        look(settings, lambda shared: shared.ping())
+        look(store_of(settings), lambda shared: shared.ping())
     except OnlyTheProcessKnows as only:
         remark = str(only)
     with ready_database(settings):

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from app.cache.backend import shared_store
-from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.store import StoreError
 from app.commands.refusals import Refused
 from app.config import Settings, get_settings
@@ -61,21 +59,12 @@ def cache_settings() -> Settings:
     return settings
 
 
-def store_of(settings: Settings) -> Shared | None:
-    """Return the store; None for memory. Raises Refused for settings of no server."""
-    try:
-        return shared_store(settings)
-    except ConfigurationError as error:
-        raise Refused(str(error)) from None
-
-
-def look(settings: Settings, into: Callable[[Shared], Awaitable[T]]) -> T:
+def look(shared: Shared | None, into: Callable[[Shared], Awaitable[T]]) -> T:
     """Return what is found in the store. Raises Refused when it does not answer."""
+    if shared is None:
+        raise OnlyTheProcessKnows
 
     async def run() -> T:
-        shared = store_of(settings)
-        if shared is None:
-            raise OnlyTheProcessKnows
         try:
             return await into(shared)
         except StoreError as error:
