@@ -85,6 +85,27 @@ def test_format_linter_and_strict_types_agree(
     service.run("api-admin", "lint", MYPY_CACHE_DIR=str(mypy_cache))
 
 
+@pytest.mark.in_ci("sqlite-redis", "postgresql-memory")
+def test_an_editor_s_type_checker_agrees(service: Project) -> None:
+    """That of VS Code is pyright; this is the one whose wheel brings all it needs."""
+    path = service.path
+    settings = path / "data" / "pyright.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(
+        json.dumps(
+            {
+                "include": [f"{path}/app", f"{path}/tests"],
+                "extraPaths": [f"{path}"],
+                "venvPath": f"{path}",
+                "venv": ".venv",
+                "typeCheckingMode": "standard",
+            }
+        )
+    )
+    checker = ("uv", "tool", "run", "--quiet", "--from", "basedpyright>=1.31")
+    service.run(*checker, "basedpyright", "--warnings", "--project", settings)
+
+
 def test_lock_file_is_stable(service: Project) -> None:
     service.run("uv", "lock", "--check", "--offline")
 

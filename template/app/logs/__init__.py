@@ -25,8 +25,13 @@ SERVER = logging.getLogger("app.server")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 __all__ = [
-    *("AUTH", "CACHE", "DATABASE", "REQUESTS", "SERVER"),
-    *("configure_logs", "request_id"),
+    "AUTH",
+    "CACHE",
+    "DATABASE",
+    "REQUESTS",
+    "SERVER",
+    "configure_logs",
+    "request_id",
 ]
 
 _CATEGORIES = {

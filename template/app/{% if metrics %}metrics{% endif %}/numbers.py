@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
@@ -55,7 +56,7 @@ def numbers() -> Numbers:
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = cast("Any", None)
 
 FOLDERS = Path("data/metrics")
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

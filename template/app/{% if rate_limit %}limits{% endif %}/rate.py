@@ -116,7 +116,7 @@ class RouteLimit:
     """A dependency that counts the address, and gives the handler a `Limited`."""
 
     def __init__(self, what: What) -> None:
-        self._what = what
+        self._what: What = what
 
     @check
     async def __call__(self, request: Request, response: Response) -> Limited:

@@ -88,7 +88,7 @@ class Exchange:
         self.cache = cache
         self.scope = scope
         self.headers = Fields(scope)
-        self.tags = tags
+        self.tags: Tags = tags
         self.started = time.perf_counter()
         self.reading = Reading()
         self.state = RecordedState(scope.setdefault("state", {}))

@@ -16,14 +16,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from app.cache.engine.store import CLOSED
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = cast("Any", None)
 
 EPOCH_FILE = Path("data/cache-epoch")  # in PostgreSQL's place, the working folder
 _LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong

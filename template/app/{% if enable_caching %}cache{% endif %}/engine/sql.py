@@ -211,7 +211,8 @@ def _writes(tokens: list[_Token]) -> Iterator[tuple[Kind, str]]:
         if not tokens[at].is_name:
             raise _Unclear
         name = _name_at(tokens, at)[0]
-        yield from ((kind, name) for kind in sorted(kinds))
+        for kind in sorted(kinds):
+            yield kind, name
 
 
 def _name_at(tokens: list[_Token], at: int) -> tuple[str, int]:
