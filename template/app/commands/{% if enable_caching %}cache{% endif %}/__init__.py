@@ -22,7 +22,7 @@ from app.commands.console import (
 from app.commands.refusals import Misused
 
 if TYPE_CHECKING:
-    from app.commands.cache.shared import Shared
+    from app.cache.engine.store import Shared
 
 app = typer.Typer(
     name="cache",
@@ -57,8 +57,7 @@ Url = Annotated[
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show where the cache is, whether it answers, and how quickly."""
-    from app.commands.cache.shared import cache_settings, look
-    from app.commands.cache.store import store_of
+    from app.commands.cache.shared import cache_settings, look, store_of
 
     async def found(shared: Shared) -> dict[str, Any]:
         await shared.ping()
@@ -92,8 +91,7 @@ def stats(as_json: AsJson = False) -> None:
     Entries are answers and values; versions are what makes whole namespaces of them
     invalid at once.
     """
-    from app.commands.cache.shared import cache_settings, count, look
-    from app.commands.cache.store import store_of
+    from app.commands.cache.shared import cache_settings, count, look, store_of
 
     settings = cache_settings()
     hint("Reading all keys; a large cache takes a while.")
@@ -122,8 +120,7 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
     """
     from app.cache.stored import dropped, warning
     from app.commands.cache.caller import quiet_app
-    from app.commands.cache.shared import cache_settings
-    from app.commands.cache.store import store_of
+    from app.commands.cache.shared import cache_settings, store_of
 
     settings = cache_settings()
     store_of(settings)  # says what is wrong with its settings
@@ -147,8 +144,12 @@ def explain(
     takes the raw request. The handler is not run.
     """
     from app.commands.cache.explain import explained
-    from app.commands.cache.shared import OnlyTheProcessKnows, cache_settings, look
-    from app.commands.cache.store import store_of
+    from app.commands.cache.shared import (
+        OnlyTheProcessKnows,
+        cache_settings,
+        look,
+        store_of,
+    )
     from app.commands.running import ready_database
 
     settings, remark = cache_settings(), ""

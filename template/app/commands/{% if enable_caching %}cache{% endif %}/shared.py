@@ -1,41 +1,14 @@
 """Looking into the store that commands share with the running service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
-from app.cache.engine.store import StoreError
+from app.cache.backend import shared_store
+from app.cache.engine.entry import ConfigurationError
+from app.cache.engine.store import Shared, StoreError
 from app.commands.refusals import Refused
 from app.config import Settings, get_settings
-
-
-class Shared(Protocol):
-    """The store; StoreError when it does not answer, but for `undelivered`."""
-
-    async def ping(self) -> None:
-        """Make sure that the store answers."""
-        ...
-
-    async def describe(self) -> dict[str, str]:
-        """Return what the server says of itself, by name."""
-        ...
-
-    async def processes(self) -> dict[str, dict[str, Any]]:
-        """Return what each process that uses it last said of itself, by name."""
-        ...
-
-    def undelivered(self) -> str:
-        """Return what processes on this machine could not tell it."""
-        ...
-
-    def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
-        """Yield every key that begins with `prefix`, and the bytes that it takes."""
-        ...
-
-    async def close(self) -> None:
-        """Give up all connections."""
-        ...
-
 
 T = TypeVar("T")
 
@@ -57,6 +30,14 @@ def cache_settings() -> Settings:
     if not settings.cache_enabled:
         raise Refused("Caching is off: set CACHE_ENABLED=true")
     return settings
+
+
+def store_of(settings: Settings) -> Shared | None:
+    """Return the store; None for memory. Raises Refused for settings of no server."""
+    try:
+        return shared_store(settings)
+    except ConfigurationError as error:
+        raise Refused(str(error)) from None
 
 
 def look(shared: Shared | None, into: Callable[[Shared], Awaitable[T]]) -> T:

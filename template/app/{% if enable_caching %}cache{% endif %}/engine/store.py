@@ -1,8 +1,8 @@
 """What the cache asks of a store."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 CLOSED = b"!"  # what the value of a closed version begins with, and no version does
 
@@ -95,6 +95,37 @@ class Store(Protocol):
 
     def numbers(self) -> dict[str, float]:
         """Return what there is in this process, and what has happened to it."""
+        ...
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        ...
+
+
+class Shared(Protocol):
+    """What commands see of a store that they share with the running service.
+
+    StoreError when it does not answer, but for `undelivered`.
+    """
+
+    async def ping(self) -> None:
+        """Make sure that the store answers."""
+        ...
+
+    async def describe(self) -> dict[str, str]:
+        """Return what the server says of itself, by name."""
+        ...
+
+    async def processes(self) -> dict[str, dict[str, Any]]:
+        """Return what each process that uses it last said of itself, by name."""
+        ...
+
+    def undelivered(self) -> str:
+        """Return what processes on this machine could not tell it."""
+        ...
+
+    def survey(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
+        """Yield every key that begins with `prefix`, and the bytes that it takes."""
         ...
 
     async def close(self) -> None:

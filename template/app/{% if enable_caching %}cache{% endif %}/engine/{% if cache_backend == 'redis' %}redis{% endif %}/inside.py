@@ -1,4 +1,4 @@
-"""The store that commands share with the running service: Redis."""
+"""What commands see of the Redis that they share with the running service."""
 
 import json
 import re
@@ -6,28 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis.breaker import UNDELIVERED
 from app.cache.engine.redis.connection import key_of, name_of
 from app.cache.engine.redis.server import RedisServer
-from app.commands.cache.shared import Shared
-from app.commands.refusals import Refused
-from app.config import Settings
-
-
-def store_of(settings: Settings) -> Shared | None:
-    """Return the store; None for memory. Raises Refused for settings of no server."""
-    try:
-        return Inside(settings) if settings.redis_enabled else None
-    except ConfigurationError as error:
-        raise Refused(str(error)) from None
+from app.cache.engine.redis.settings import RedisSettings
 
 
 class Inside:
     """The store in Redis, for who has the time to look around in it; see `Shared`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._redis = RedisServer(settings)
         self.ping = self._redis.ping
