@@ -5,9 +5,10 @@ each store of this service.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import cycle
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,20 +33,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave each test of some modules the storage whose turn it is."""
+    """Leave each test of some modules one of its storages, by turns in the module."""
+    storages = defaultdict[Any, list[str]](list)  # of each test
+    for item in items:
+        if (found := _on_a_storage(item)) is not None:
+            storages[found[0]].append(found[1])
+    turns = defaultdict[Path, Iterator[int]](count)
+    kept = {
+        test: sorted(of)[next(turns[test[0]]) % len(of)]
+        for test, of in storages.items()
+    }
+
+    def is_kept(item: pytest.Item) -> bool:
+        found = _on_a_storage(item)
+        return found is None or kept[found[0]] == found[1]
+
     if not THOROUGH:
-        turns = cycle(ALL)
-        kept = defaultdict[Any, str](lambda: next(turns))
-        items[:] = [item for item in items if _is_its_turn(item, kept)]
+        items[:] = [item for item in items if is_kept(item)]
 
 
-def _is_its_turn(item: pytest.Item, kept: Mapping[Any, str]) -> bool:
-    call = getattr(item, "callspec", None)
-    if call is None or not item.get_closest_marker("on_either_storage"):
-        return True
-    others = tuple(each for each in call.indices.items() if each[0] != "storage")
-    of = item.nodeid.partition("[")[0], others
-    return "storage" not in call.params or kept[of] == call.params["storage"]
+def _on_a_storage(item: pytest.Item) -> tuple[Any, str] | None:
+    """Return what a test has in common with that on another storage, and its own."""
+    given = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    storage = given.pop("storage", "")
+    if not storage or not item.get_closest_marker("on_either_storage"):
+        return None
+    return (item.path, item.nodeid.partition("[")[0], *map(id, given.values())), storage
 
 
 @pytest.fixture(params=ALL)
