@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_address
@@ -174,16 +173,18 @@ def _clean_exit() -> Iterator[None]:
 
     uvicorn raises the signal again once it has shut down; its default action would kill
     the process there and then. Python drops what is raised while it cleans up after an
-    import, so the application is told, too.
+    import, so the application is told of both signals, too.
     """
     from app.connections import Connection
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         Connection.ending = True
-        sys.exit(0)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
 
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.signal(number, end) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -129,19 +129,21 @@ class Anything: ...
 
 def run(*arguments, **options):
     thing = Anything()
-    about = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+    about = weakref.ref(thing, lambda _: signal.raise_signal(int(number)))
     del thing  # as at the end of an import: what is raised now is lost
     serve(*arguments, **options)
 
 serve, uvicorn.run = uvicorn.run, run
-sys.argv = ["api-admin", "serve", "--port", sys.argv[1]]
+_, number, port = sys.argv
+sys.argv = ["api-admin", "serve", "--port", port]
 main()
 """
 
 
-def test_a_signal_before_the_server_is_there_ends_it() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_server_is_there_ends_it(number: signal.Signals) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOST, str(free_port())],
+        [sys.executable, "-c", LOST, str(int(number)), str(free_port())],
         capture_output=True,
         text=True,
         timeout=60,
