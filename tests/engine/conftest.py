@@ -29,34 +29,30 @@ Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "on_either_storage: see tests/engine/each.py")
+    config.addinivalue_line("markers", "on_one_storage: see tests/engine/each.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave each test of some modules one of its storages, by turns in the module."""
+    if THOROUGH:
+        return
+    found = {item: on for item in items if (on := _on_a_storage(item)) is not None}
     storages = defaultdict[Any, list[str]](list)  # of each test
-    for item in items:
-        if (found := _on_a_storage(item)) is not None:
-            storages[found[0]].append(found[1])
+    for test, storage in found.values():
+        storages[test].append(storage)
     turns = defaultdict[Path, Iterator[int]](count)
     kept = {
-        test: sorted(of)[next(turns[test[0]]) % len(of)]
+        (test, sorted(of)[next(turns[test[0]]) % len(of)])
         for test, of in storages.items()
     }
-
-    def is_kept(item: pytest.Item) -> bool:
-        found = _on_a_storage(item)
-        return found is None or kept[found[0]] == found[1]
-
-    if not THOROUGH:
-        items[:] = [item for item in items if is_kept(item)]
+    items[:] = [each for each in items if each not in found or found[each] in kept]
 
 
 def _on_a_storage(item: pytest.Item) -> tuple[Any, str] | None:
     """Return what a test has in common with that on another storage, and its own."""
     given = dict(item.callspec.params) if hasattr(item, "callspec") else {}
     storage = given.pop("storage", "")
-    if not storage or not item.get_closest_marker("on_either_storage"):
+    if not storage or not item.get_closest_marker("on_one_storage"):
         return None
     return (item.path, item.nodeid.partition("[")[0], *map(id, given.values())), storage
 

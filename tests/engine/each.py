@@ -24,7 +24,7 @@ CONFIGURED = ALL[-1]  # what the service's settings choose, for processes of the
 on_any_storage = pytest.mark.parametrize("storage", ALL, indirect=True)
 # Of modules that test what is done before a store is asked: each test has one of the
 # storages, unless there is time for all.
-on_either_storage = pytest.mark.on_either_storage
+on_one_storage = pytest.mark.on_one_storage
 
 
 def opener(name: str) -> Opener:

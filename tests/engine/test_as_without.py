@@ -27,9 +27,9 @@ from app.main import create_app
 from tests.asgi import lifespan
 from tests.engine.answers import outcome
 from tests.engine.conftest import Serve
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 def visit(response: Response, x_user: Annotated[str, Header()] = "nobody") -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.cache import cached, touches, watch_commits
 from app.cache.engine import rules
 from app.config import Settings
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.engine.shop import (
     Article,
     Author,
@@ -22,7 +22,7 @@ from tests.engine.shop import (
     tags,
 )
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 TRIGGER = {

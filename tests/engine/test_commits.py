@@ -15,12 +15,12 @@ from app.cache.engine.exchange import running
 from app.database import Database
 from app.database.base import utc_now
 from app.models import ApiKey, User
-from tests.engine.each import CONFIGURED, on_either_storage
+from tests.engine.each import CONFIGURED, on_one_storage
 from tests.engine.entries import Entries
 from tests.people import MakeKey, Person
 from tests.servers.service import API_ADMIN
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 Change = Callable[[AsyncSession, Person, Person], Awaitable[Any]]

@@ -15,10 +15,10 @@ from app.database import Database
 from app.managers.auth import AuthManager
 from app.models.user import User
 from app.schemas.user import UserOut
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.people import Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 router = APIRouter()

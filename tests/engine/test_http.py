@@ -12,11 +12,11 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from app.cache import cached, invalidate_namespace
 from app.cache.engine.exchange import running
 from tests.engine.answers import cached_paths, outcome
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.engine.wire import WAYS, asking
 from tests.people import Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 runs: list[str] = []

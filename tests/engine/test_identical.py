@@ -30,11 +30,11 @@ from app.main import create_app
 from app.middleware.headers import SECURITY
 from tests.cache.conftest import whole
 from tests.engine.answers import contents, outcome
-from tests.engine.each import on_any_storage, on_either_storage
+from tests.engine.each import on_any_storage, on_one_storage
 from tests.engine.wire import WAYS, asking
 from tests.environment import settings_from
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 runs: Counter[str] = Counter()

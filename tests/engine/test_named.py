@@ -25,10 +25,10 @@ from app.cache.engine import rules
 from app.config import Settings
 from tests.engine.answers import outcome
 from tests.engine.conftest import Serve
-from tests.engine.each import on_any_storage, on_either_storage
+from tests.engine.each import on_any_storage, on_one_storage
 from tests.people import Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 class Colour(Enum):

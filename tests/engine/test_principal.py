@@ -15,10 +15,10 @@ from app.database.base import utc_now
 from app.managers import auth
 from app.models import Role
 from tests.engine.answers import outcome
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.people import Headers, LogIn, MakeKey, Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 @pytest.fixture

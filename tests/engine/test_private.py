@@ -18,10 +18,10 @@ from app.managers.auth import AuthManager, CurrentPrincipal
 from app.managers.scopes import Scope
 from app.models import User
 from tests.engine.answers import cached_paths, contents, outcome
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.people import Headers, MakeKey, Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 router = APIRouter(prefix="/private")

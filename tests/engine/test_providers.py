@@ -30,9 +30,9 @@ from app.cache.engine.providers import (
 )
 from app.database import get_session
 from app.managers.auth import AuthManager
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 @provider

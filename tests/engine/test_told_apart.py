@@ -23,10 +23,10 @@ from app.models import User
 from tests.asgi import lifespan
 from tests.engine.answers import outcome
 from tests.engine.conftest import Serve
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.people import Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 router = APIRouter(prefix="/apart")

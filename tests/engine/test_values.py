@@ -37,10 +37,10 @@ from app.database import Database, SessionDep
 from app.models import User
 from tests.engine.answers import contents
 from tests.engine.conftest import Serve
-from tests.engine.each import on_any_storage, on_either_storage
+from tests.engine.each import on_any_storage, on_one_storage
 from tests.people import Person
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 def above(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -28,7 +28,7 @@ from app.cache import cached, invalidate_namespace, touches, watch_commits
 from app.cache.engine import rules
 from app.config import Settings
 from app.database import Database
-from tests.engine.each import on_either_storage
+from tests.engine.each import on_one_storage
 from tests.engine.shop import (
     Article,
     Author,
@@ -50,7 +50,7 @@ from tests.engine.shop import (
     tags,
 )
 
-pytestmark = on_either_storage
+pytestmark = on_one_storage
 
 
 Read = Callable[[Shop], Awaitable[list[Any]]]
