@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope
 
+from app.cache import cached
 from app.commands.routes import describe
 from app.config import Settings
 from app.errors import Forbidden, install_error_handlers
@@ -20,7 +21,7 @@ from app.main import create_app
 from app.managers.auth import AuthManager, CurrentUser, Principal, SelfOrAdmin
 from app.managers.scopes import ALL_SCOPES
 from app.models import User
-from app.resources.dependencies import ANY_USER, ANYONE
+from app.resources.dependencies import ANY_USER, ANYONE, access_of, walk
 from tests.asgi import lifespan, match_first
 from tests.people import Headers, MakeKey, Person
 
@@ -77,6 +78,10 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     async def named(user: Annotated[User, Depends(WRITES_KEYS)]) -> int:
         return user.id
 
+    @router.get("/cached", dependencies=[ANYONE])
+    @cached()
+    async def is_cached() -> None: ...
+
     @router.websocket("/websocket")
     async def websocket(websocket: WebSocket, user: CurrentUser) -> None:
         await websocket.accept()
@@ -95,6 +100,13 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 
 async def nothing() -> None: ...
+
+
+def test_a_route_says_who_may_call_it_also_while_it_is_served(app: FastAPI) -> None:
+    found = {path: access_of(route).declared for path, route in walk(app.routes)}
+    assert found[f"{PREFIX}/anyone"]
+    assert found[f"{PREFIX}/cached"]
+    assert not found[f"{PREFIX}/undeclared"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fastapi.routing import (
 from fastapi.security.base import SecurityBase
 from starlette.routing import BaseRoute, Mount
 
-from app.cache import provider
+from app.cache import check, provider
 from app.database import SessionDep
 from app.managers.api_key import ApiKeyManager
 from app.managers.auth import AuthManager, SelfOrAdmin
@@ -49,9 +49,9 @@ ApiKeys = Annotated[ApiKeyManager, Depends(_api_keys)]
 AuthSessions = Annotated[AuthSessionManager, Depends(_auth_sessions)]
 
 
-@provider  # as it decides nothing
+@check
 async def _anyone() -> None:
-    """Check nothing: the route says that it is open."""
+    """Let everybody through: the route says that it is open."""
 
 
 # Who may call a route, for its signature where it uses the user.
