@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cache.engine.http import Lifetime, lifetime_of
+from app.cache.engine.entry import Lifetime, lifetime_of
 
 NOW = 1_800_000_000.5
 TTL = 300

@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache import cached, check
-from app.cache.engine.inputs import Unstable, stable
-from app.cache.engine.policy import code_of
+from app.cache.engine.policy import Unstable, code_of, stable
 from app.config import Settings
 from app.database import Database, SessionDep
 from app.main import create_app

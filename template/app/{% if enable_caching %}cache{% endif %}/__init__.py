@@ -13,7 +13,7 @@ from app.cache.off import is_on
 if TYPE_CHECKING or is_on():
     from app.cache.decorator import cached
     from app.cache.engine.entry import segment
-    from app.cache.engine.inputs import identity_of
+    from app.cache.engine.exchange import identity_of
     from app.cache.engine.policy import CachePolicy, cache_policy
     from app.cache.engine.providers import authenticator, check, provider
     from app.cache.invalidation import (

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 from fastapi import Request, Response
 
 from app.cache.engine.entry import segment
-from app.cache.engine.inputs import identity_of
+from app.cache.engine.exchange import identity_of
 from app.cache.engine.policy import built_in
 
 Function = Callable[..., Any]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.cache.engine.cache import Cache
 from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.exchange import here, running
 from app.cache.engine.face import show_face
+from app.cache.engine.fence import OpenCaches, caches_of
 from app.cache.engine.middleware import CacheMiddleware, Served
 from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
@@ -58,7 +59,7 @@ async def cache_lifespan(
     running.append(cache)
     for route in routes.cached:
         route.begin()
-    served.routes, served.cache = routes, cache
+    served.heads, served.tags, served.cache = routes.heads, routes.tags, cache
     show_face(settings.cache_prefix)
     try:
         yield
@@ -80,29 +81,28 @@ def watch_commits(
     this for each engine of your own on the service's database.
     """
     if settings.cache_enabled:
-        commits.watch(engine, metadata, lambda: opened_caches(settings, by))
+        commits.watch(engine, metadata, _opening(settings, by))
 
 
-@asynccontextmanager
-async def opened_caches(
+def opened_caches(
     settings: Settings, by: str = "command"
-) -> AsyncIterator[list[Cache]]:
+) -> AbstractAsyncContextManager[list[Cache]]:
     """Yield the running caches of these settings or this database.
 
     None when caching is off. Where none runs, as in a command or a script, one is
     opened for this use; `by` is what it does then, for the metrics of a service.
     """
-    found = [
-        cache
-        for cache in running
-        if not cache.loop.is_closed()
-        and (
-            cache.prefix == settings.cache_prefix
-            or cache.settings.database_url == settings.database_url
-        )
-    ]
-    if found or not settings.cache_enabled:
-        yield found
+    return _opening(settings, by)()
+
+
+def _opening(settings: Settings, by: str) -> OpenCaches:
+    return partial(caches_of, settings, partial(_opened, settings, by))
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, by: str) -> AsyncIterator[list[Cache]]:
+    if not settings.cache_enabled:
+        yield []
         return
     try:
         store = await open_once(settings)

@@ -8,12 +8,12 @@ from typing import Any
 from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
 from app.cache.engine.entry import (
     Entry,
+    age_of,
     may_overlap,
     namespaces_of,
     owner_of,
     version_place,
 )
-from app.cache.engine.http import age_of
 from app.cache.engine.memory import OtherMemory
 from app.cache.engine.policy import policies
 from app.cache.engine.rules import all_tables, rules

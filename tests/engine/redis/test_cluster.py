@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cache.engine.http import entity_tag
+from app.cache.engine.entry import entity_tag
 from app.config import Settings
 from tests.servers import free_port
 

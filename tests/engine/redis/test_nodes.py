@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.cache.engine.redis.connection import name_of
+from app.cache.engine.redis.server import name_of
 from app.config import Settings
 from tests.engine.each import THOROUGH
 from tests.engine.redis.shelf import Shelf

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -217,6 +218,36 @@ class TablesRead:
         self.known = True
 
 
+@dataclass(slots=True)
+class Wanted:
+    """What is looked for: `place` may come to know more of what a key depends on.
+
+    `reading` takes what the run will read, `read` has what earlier ones did. `accepts`
+    tells whether an entry that may be served is of use; `ttl` is in seconds.
+    With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
+    for himself. `storable` says that nothing was read yet; None that the lookup has to
+    tell whether that matters.
+    """
+
+    key: str
+    place: Callable[[], str]
+    reading: Reading
+    read: TablesRead
+    accepts: Callable[[Entry], bool]
+    ttl: int
+    fresh: bool = False
+    shared: bool = True
+    storable: bool | None = True
+    in_thread: bool = False
+
+
+class Found(NamedTuple):
+    """An entry that answers; `collapsed` says that another request's run made it."""
+
+    entry: Entry
+    collapsed: bool = False
+
+
 class Cache:
     """The cache of one running application.
 
@@ -250,6 +281,21 @@ class Cache:
     def place(self, key: str, variant: str) -> str:
         """Return where the entry of a key is stored, of the variants that it has."""
         return f"{place(self.prefix, 'entry', key)}#{variant}"
+
+    async def find(self, wanted: Wanted, *, again: bool = False) -> Found | Lookup:
+        """Return an entry that answers, or what is known of its key without one."""
+        lookup = await self.lookup(
+            wanted.key,
+            wanted.place(),
+            wanted.reading,
+            wanted.read,
+            wanted.ttl,
+            again=again,
+        )
+        entry = None if wanted.fresh else lookup.entry
+        if entry is not None and wanted.accepts(entry):
+            return Found(entry)
+        return lookup
 
     async def lookup(
         self,

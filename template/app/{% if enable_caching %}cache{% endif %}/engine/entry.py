@@ -11,15 +11,27 @@ An entry is a final HTTP response, or the encoded value of a function (status 0)
 bytes carry a keyed MAC over the place and the content. What is garbled, truncated, old,
 copied from another place, or written by anybody without this service's key is no entry,
 so it is a miss.
+
+The second half has what HTTP says of storing a response and of answering with it: RFC
+9110 (conditional requests, section 13), RFC 9111 (directives, section 5.2) and RFC 9211
+(Cache-Status).
 """
 
 import hmac
 import json
+import re
 import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import blake2b
 from string import Formatter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 ROOT = ""
 MAX_DEPTH = 16
@@ -150,3 +162,225 @@ def _mac(content: bytes, place: str, key: bytes) -> bytes:
     mac.update(b"\0")
     mac.update(content)
     return mac.digest()
+
+
+RawHeaders = list[tuple[bytes, bytes]]
+# What entity tags tell of bodies, after middleware: all, all but how they are encoded,
+# or nothing, where somebody may make another body of one.
+Tags = Literal["strong", "weak", "none"]
+
+CLIENT_POLICY = "private, no-cache"  # browsers keep it, and ask each time: a cheap 304
+CREDENTIALS = ("authorization", "cookie", "x-api-key")
+# Headers that belong to one message or to the way it travels, not to the response.
+MESSAGE_HEADERS = frozenset(
+    {"age", "cache-status", "connection", "content-length", "date"}
+)
+# Request headers that count only where somebody looks for them: they are others in many
+# requests, and seldom matter.
+_RARE = {
+    *("user-agent", "connection", "keep-alive", "te", "upgrade", "content-length"),
+    *("priority", "cache-control", "pragma", "range", "if-range"),
+    *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+    *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "cf-ray"),
+    *("x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+}
+
+_DIRECTIVE = re.compile(r'([^\s,;="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
+_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+# RFC 9110 15.4.5: what a 304 repeats of the 200 that it stands for.
+_IN_304 = {"cache-control", "content-location", "date", "etag", "expires", "vary"}
+
+
+class Fields(Headers):
+    """A request's headers, found by name: a cache asks for many that are not there."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self.lines: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            # Not `name.decode`: it may tell who looks at it.
+            lines = self.lines.setdefault(bytes.decode(name, "latin-1").lower(), [])
+            lines.append(value.decode("latin-1"))
+
+    def getlist(self, key: str) -> list[str]:
+        """Return the lines of a field, whose name has to be in lower case."""
+        return self.lines.get(key, [])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.lines
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """What a request's Cache-Control asks of the cache; ages are in seconds."""
+
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    max_age: int | None = None
+    min_fresh: int | None = None
+
+    def accepts(self, entry: Entry) -> bool:
+        """Tell whether the request may be answered from this entry."""
+        if self is _NONE:
+            return True
+        age, left = age_of(entry), entry.expires_at - time.time()
+        return not (
+            self.no_cache
+            or (self.max_age is not None and age >= self.max_age)
+            or (self.min_fresh is not None and left < self.min_fresh)
+        )
+
+
+_NONE = Directives()
+
+
+def directives_of(headers: Fields) -> Directives:
+    """Read the request's Cache-Control, or the older Pragma where there is none."""
+    text = _combined(headers, "cache-control")
+    if text is None:
+        return Directives(no_cache=True) if "pragma" in headers else _NONE
+    found = _directives(text)
+    return Directives(
+        no_cache="no-cache" in found,
+        no_store="no-store" in found,
+        only_if_cached="only-if-cached" in found,
+        max_age=_seconds(found.get("max-age")),
+        min_fresh=_seconds(found.get("min-fresh")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a response may be stored, in seconds, and how old it is already.
+
+    `why_not` says what forbids to store it, empty when nothing does.
+    """
+
+    ttl: int = 0
+    age: int = 0
+    why_not: str = ""
+
+
+def lifetime_of(own: Pairs, ttl: int, *, shared: bool) -> Lifetime:
+    """Read a response's own headers by RFC 9111 3, 4.2.1 and 5.2.2.
+
+    `ttl` is the longest that it is stored, in seconds; `shared` tells whether others
+    than who asks may be given it.
+    """
+    fields: dict[str, str] = {}
+    for name, value in own:
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    found = _directives(fields.get("cache-control", ""))
+    if "set-cookie" in fields:
+        return Lifetime(why_not="it sets a cookie")
+    if "*" in fields.get("vary", ""):
+        return Lifetime(why_not="it varies by what nobody knows")
+    for name in ("no-store", "no-cache"):
+        if name in found:
+            return Lifetime(why_not=f"its Cache-Control says {name}")
+    if shared and "private" in found:
+        return Lifetime(
+            why_not="its Cache-Control says private, but users share its key"
+        )
+    age = _seconds(fields.get("age")) or 0
+    limit = _seconds(found.get("s-maxage", found.get("max-age")))
+    if limit is None and "expires" in fields:
+        limit = _until(fields["expires"]) + age
+    if limit is not None and limit - age < 1:
+        return Lifetime(why_not="it is stale already, by its own headers")
+    return Lifetime(ttl if limit is None else min(ttl, limit - age), age)
+
+
+def entity_tag(body: bytes, *, weak: bool) -> str:
+    """Return an entity tag, the same for the same bytes in every process."""
+    return f'{"W/" if weak else ""}"{blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def condition_status(headers: Fields, tag: str) -> int:
+    """Return the status that the request's conditions give: 200, 304 or 412."""
+    match = _combined(headers, "if-match")
+    if match is not None and not _matches(match, tag, weak=False):
+        return 412
+    none_match = _combined(headers, "if-none-match")
+    if none_match is not None and _matches(none_match, tag, weak=True):
+        return 304
+    return 200
+
+
+def answer_to(request: Fields, headers: Pairs, tags: Tags) -> tuple[int, RawHeaders]:
+    """Return the status and the headers with which a stored 200 answers a request."""
+    status = 200
+    if tags != "none" and ("if-none-match" in request or "if-match" in request):
+        status = condition_status(request, dict(headers).get("etag", ""))
+    if status == 412:
+        return status, []
+    kept = headers if status == 200 else [h for h in headers if h[0] in _IN_304]
+    return status, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in kept]
+
+
+def with_vary(value: str, more: Iterable[str] = ()) -> str:
+    """Return a Vary that names these and the credentials besides what it names."""
+    names = named_in(value)
+    have = {name.lower() for name in names}
+    wanted = dict.fromkeys([*sorted(more), *CREDENTIALS])
+    return ", ".join([*names, *(n.title() for n in wanted if n not in have)])
+
+
+def rarely_counts(header: str) -> bool:
+    """Tell whether a request's header counts only where somebody looks for it."""
+    return header in _RARE or header.startswith("x-b3-")
+
+
+def named_in(value: str) -> list[str]:
+    """Return the names in a field that lists some."""
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def pairs_of(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    """Return raw headers as text, their names in lower case."""
+    return tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in headers)
+
+
+def age_of(entry: Entry) -> int:
+    """Return how old an entry is, in seconds."""
+    return entry.age + max(0, int(time.time() - entry.stored_at))
+
+
+def cache_status(parameters: Sequence[str]) -> bytes:
+    """Return a Cache-Status field (RFC 9211) of this cache."""
+    return "; ".join(("fastapi", *parameters)).encode("ascii", "replace")
+
+
+def _combined(headers: Fields, name: str) -> str | None:
+    """Return a field whole, however many lines it came in (RFC 9110 5.3)."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
+def _directives(text: str) -> dict[str, str]:
+    return {name.lower(): value.strip('"') for name, value in _DIRECTIVE.findall(text)}
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    # RFC 9111 4.2.1: a value that cannot be read counts as stale.
+    return int(text[:10]) if text.isascii() and text.isdigit() else 0
+
+
+def _until(date: str) -> int:
+    try:
+        return int(parsedate_to_datetime(date).timestamp() - time.time())
+    except ValueError:  # RFC 9111 5.3: as if it had expired
+        return 0
+
+
+def _matches(field: str, tag: str, *, weak: bool) -> bool:
+    if field.strip() == "*":
+        return True
+    own_weak, own = tag.startswith("W/"), tag.removeprefix("W/").strip('"')
+    return any(
+        value == own and (weak or not (prefix or own_weak))
+        for prefix, value in _ENTITY_TAG.findall(field)
+    )

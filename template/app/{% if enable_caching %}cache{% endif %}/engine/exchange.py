@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -10,29 +11,30 @@ from typing import Any, Literal, Self
 from starlette.background import BackgroundTasks
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
-from app.cache.engine.cache import Cache, Reading, reading_now
-from app.cache.engine.entry import Pairs
-from app.cache.engine.http import (
-    CLIENT_POLICY,
-    MESSAGE_HEADERS,
+from app.cache.engine.cache import Cache, Found, Reading, reading_now
+from app.cache.engine.entry import (
+    CREDENTIALS,
     Fields,
-    Lifetime,
+    Pairs,
     RawHeaders,
     Tags,
-    answer_to,
-    cache_status,
-    entity_tag,
-    lifetime_of,
-    pairs_of,
     rarely_counts,
-    with_vary,
 )
-from app.cache.engine.policy import CachePolicy
-from app.cache.engine.ticket import Found, Ticket
+from app.cache.engine.policy import CachePolicy, Unstable, digest, outline, stable
+from app.cache.engine.ticket import Ticket
 
 SCOPE_KEY = "app.cache"
+# What of a scope is told apart elsewhere, or says nothing of who asks for what.
+_OF_EVERY_SCOPE = {
+    *("type", "asgi", "http_version", "method", "scheme", "path", "root_path"),
+    *("query_string", "headers", "client", "server", "state", SCOPE_KEY),
+    *("app", "app_root_path", "router", "route", "endpoint", "path_params"),
+    *("fastapi", "fastapi.telemetry", "fastapi_middleware_astack"),
+    *("fastapi_inner_astack", "fastapi_function_astack"),
+    "fastapi_async_cleanup_scopes",
+}
 Outcome = Literal["HIT", "MISS", "BYPASS"]
 
 
@@ -261,133 +263,6 @@ def note_inner_read() -> None:
         reading.use(None)
 
 
-class Recorder:
-    """Holds a response back until it is complete, if it is to be stored.
-
-    It stands right around the route, so it sees the response after validation,
-    serialisation and the commit, and before any middleware adds to it.
-    """
-
-    def __init__(self, exchange: Exchange, send: Send) -> None:
-        self._exchange = exchange
-        self._send = send
-        self._start: Message | None = None
-        self._silent = True
-
-    async def send(self, message: Message) -> None:
-        """Take a message of the route."""
-        self._silent = False
-        start, self._start = self._start, None
-        if message["type"] == "http.response.start":
-            self._exchange.reading.forget()  # what streams, or follows, takes its time
-            if self._exchange.run is not None or self._exchange.untagged:
-                self._start = message
-                return
-            _describe(message, self._exchange)
-        elif start is not None:
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                start, message = await self._complete(start, message)
-            elif self._exchange.run is not None:
-                ticket = self._exchange.run.ticket
-                self._exchange.unstored(self._exchange.run.policy, ticket.why_not)
-            await self._land(abandoned=False)
-            _describe(start, self._exchange)
-            await self._send(start)
-        await self._send(message)
-
-    async def close(self) -> None:
-        """End a run whose response never came."""
-        await self._land(abandoned=self._silent)
-
-    async def _land(self, *, abandoned: bool) -> None:
-        run, self._exchange.run = self._exchange.run, None
-        if run is not None:
-            await run.ticket.land(None, abandoned=abandoned)
-
-    async def _complete(
-        self, start: Message, message: Message
-    ) -> tuple[Message, Message]:
-        """Store the response, and answer as a later hit will."""
-        exchange, run = self._exchange, self._exchange.run
-        body, pairs = message.get("body", b""), pairs_of(start["headers"])
-        fresh = pairs_of(run.fresh) if run is not None else ()
-        own = tuple(pair for pair in pairs if pair not in fresh)
-        ttl, shared = (run.ticket.ttl, run.shared) if run is not None else (0, False)
-        lifetime = lifetime_of(own, ttl, shared=shared)
-        if start["status"] != 200 or lifetime.why_not:
-            if run is not None and start["status"] == 200:
-                exchange.unstored(run.policy, lifetime.why_not)
-            return start, message
-        varies = run.varies if run is not None else set()
-        kept = _kept(own, body, varies, exchange.tags)
-        if run is not None and not await self._store(
-            run, body, own, kept, fresh, lifetime
-        ):
-            return start, message
-        status, headers = answer_to(exchange.headers, kept, exchange.tags)
-        headers += [
-            raw
-            for raw, pair in zip(start["headers"], pairs, strict=True)
-            if pair in fresh or (status == 200 and pair[0] in MESSAGE_HEADERS)
-        ]
-        if status != 200:
-            message = {"type": message["type"], "body": b""}
-        return {**start, "status": status, "headers": headers}, message
-
-    async def _store(
-        self,
-        run: Run,
-        body: bytes,
-        own: Pairs,
-        kept: Pairs,
-        fresh: Pairs,
-        lifetime: Lifetime,
-    ) -> bool:
-        """Store an entry; False when there is none."""
-        exchange = self._exchange
-        if not run.status:
-            exchange.unstored(run.policy, "an exception's handler made its answer")
-            return False
-        if {name for name, _ in fresh} & {name for name, _ in kept}:
-            why = "its handler and a dependency both set a header"
-            exchange.unstored(run.policy, why)
-            return False
-        entry = run.ticket.entry(
-            body, run.status, kept, ttl=lifetime.ttl, age=lifetime.age
-        )
-        if entry is None:
-            exchange.unstored(run.policy, run.ticket.why_not)
-            return False
-        place = run.place(own)
-        if place is None:
-            return False
-        if await run.ticket.store(place, entry):
-            exchange.status += ("stored",)
-        return True
-
-
-def _kept(own: Pairs, body: bytes, varies: set[str], tags: Tags) -> Pairs:
-    """Return what an entry has of a response's own headers, and what it adds."""
-    names = {name for name, _ in own}
-    vary = ", ".join(value for name, value in own if name == "vary")
-    added = [("vary", with_vary(vary, varies))]
-    if "etag" not in names and tags != "none":
-        added.append(("etag", entity_tag(body, weak=tags == "weak")))
-    if "cache-control" not in names:
-        added.append(("cache-control", CLIENT_POLICY))
-    left_out = MESSAGE_HEADERS | {"vary"}
-    return (*(pair for pair in own if pair[0] not in left_out), *added)
-
-
-def _describe(start: Message, exchange: Exchange) -> None:
-    if exchange.outcome is None:
-        return
-    status = (b"cache-status", cache_status(exchange.status))
-    start["headers"] = [*start["headers"], status]
-    if exchange.outcome != "BYPASS":
-        start["headers"].append((b"x-fastapi-cache", exchange.outcome.encode("ascii")))
-
-
 current: ContextVar[Exchange | None] = ContextVar("cache_exchange", default=None)
 
 
@@ -395,6 +270,119 @@ def exchange_of(request: Request | None) -> Exchange | None:
     """Return the request's exchange, None where the application has no cache."""
     found = request.scope.get(SCOPE_KEY) if request is not None else None
     return found if isinstance(found, Exchange) else None
+
+
+def identity_of(request: Request | None) -> str:
+    """Return who asks, as a segment of a key.
+
+    The principal that the route's dependencies resolved; where they resolved none but
+    the request carries credentials, a keyed digest of those; else "public".
+    """
+    exchange = exchange_of(request)
+    if request is None or exchange is None:
+        return "public"
+    state: Any = request.scope.get("state", {})
+    principal = getattr(state, "first", state).get("principal")  # it is no read
+    secret = exchange.cache.secret
+    # One of the owner's own kind is a state like any other.
+    if hasattr(principal, "user_id") and hasattr(principal, "scopes"):
+        scopes = digest(sorted(principal.scopes), secret)
+        return f"user-{principal.user_id}-{scopes}"
+    shown = [exchange.headers.getlist(name) for name in CREDENTIALS]
+    return f"credentials-{digest(shown, secret)}" if any(shown) else "public"
+
+
+def raw_request(
+    request: Request, exchange: Exchange, *, headers_too: bool = True
+) -> list[Any]:
+    """Return all of a request that a handler can look at and that may matter.
+
+    Raises Unstable when a middleware put into the scope what cannot be told apart.
+    """
+    scope = request.scope
+    never = exchange.never_count
+    headers = {
+        name: lines
+        for name, lines in exchange.headers.lines.items()
+        if headers_too and name not in never and not rarely_counts(name)
+    }
+    client = scope.get("client") or [""]
+    address = [scope.get("scheme"), scope["path"], client[0], scope.get("http_version")]
+    if "host" not in exchange.headers:
+        address.append(str(scope.get("server")))
+    more_of_scope = {n: _plain(f'scope["{n}"]', scope[n]) for n in by_middleware(scope)}
+    return [headers, address, scope["query_string"].decode("latin-1"), more_of_scope]
+
+
+def by_middleware(scope: Scope) -> list[str]:
+    """Return what of a scope a middleware has put there."""
+    return [
+        name
+        for name in sorted(scope.keys() - _OF_EVERY_SCOPE)
+        if not name.startswith("starlette.")
+    ]
+
+
+def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
+    """Return what differs after a run that has changed a session, or the state.
+
+    Or has added a task for afterwards, which may be by what a dependency made, or has
+    asked for the request's body.
+    """
+    tasks = len(exchange.tasks.tasks)
+    found: list[Any] = [exchange.state.writes, tasks, exchange.received]
+    for name in by_middleware(scope):
+        try:
+            found.append([name, _plain(name, scope[name])])
+        except Unstable:
+            found.append(name)
+    return found
+
+
+def looked_at(exchange: Exchange) -> set[str]:
+    """Return the names of what was looked at and is not in each key; "*": all headers.
+
+    A state is called "state.name".
+    """
+    return exchange.sought | {f"state.{name}" for name in exchange.state.read}
+
+
+def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
+    """Return headers and states by the names that `looked_at` gives them.
+
+    Raises Unstable for a state that cannot be told apart.
+    """
+    found: dict[str, Any] = {}
+    for name in sorted(names):
+        if name.startswith("state."):
+            found[name] = _state(name.removeprefix("state."), exchange)
+        elif name == "*":
+            lines = exchange.headers.lines
+            found[name] = {n: lines[n] for n in lines.keys() - exchange.never_count}
+        else:
+            found[name] = exchange.headers.getlist(name)
+    return found
+
+
+def _state(name: str, exchange: Exchange) -> Any:
+    state = exchange.state
+    value = state.first.get(name)
+    try:
+        return _plain(f"state.{name}", value)
+    except Unstable:
+        if name in state.of_middleware:
+            raise
+    return outline(value)  # what a dependency made is a tool, or derived
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return what an object holds that a middleware put into the scope or the state."""
+    with suppress(Unstable):
+        return stable(value)
+    with suppress(Unstable):
+        if hasattr(value, "__dict__") and not callable(value):
+            return [type(value).__qualname__, stable(object.__getstate__(value))]
+    raise Unstable(name)
 
 
 # Of the task that started an application, and of those that it began.

@@ -8,13 +8,18 @@ stored before it stays invalid. A session's commit calls this, from a greenlet.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from typing import Any
 
 from sqlalchemy.util import await_only
 
-from app.cache.engine.cache import Cache
+from app.cache.engine.cache import Cache, Settings
+from app.cache.engine.exchange import running
 
 log = logging.getLogger("app.cache")
 
@@ -84,6 +89,27 @@ class Fence:
         if self._caches is None:
             self._caches = await self._opened.enter_async_context(self._open())
         return self._caches
+
+
+@asynccontextmanager
+async def caches_of(
+    settings: Settings, opened: OpenCaches
+) -> AsyncIterator[list[Cache]]:
+    """Yield the running caches of these settings or this database, else the opened."""
+    found = [
+        cache
+        for cache in running
+        if not cache.loop.is_closed()
+        and (
+            cache.prefix == settings.cache_prefix
+            or cache.settings.database_url == settings.database_url
+        )
+    ]
+    if found:
+        yield found
+        return
+    async with opened() as caches:
+        yield caches
 
 
 async def on_its_loop(cache: Cache, work: Work) -> None:

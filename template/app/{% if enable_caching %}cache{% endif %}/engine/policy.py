@@ -1,16 +1,29 @@
-"""How a function is cached, as its `@cached` says."""
+"""How a function is cached, as its `@cached` says, and what tells its calls apart.
 
+That is what its code and the values it is given are, as JSON that is the same for equal
+ones, in each process; a key has a digest of it.
+"""
+
+import dataclasses
 import inspect
+import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
+from enum import Enum
 from functools import lru_cache
+from hashlib import blake2b
+from pathlib import PurePath
 from types import CodeType
 from typing import Any, Literal, Protocol
+from uuid import UUID
 from weakref import WeakSet
 
 from fastapi import Request, Response
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from app.cache.engine.cache import TablesRead
 from app.cache.engine.entry import names_in, segment
@@ -167,3 +180,103 @@ def _read(code: CodeType) -> list[Any]:
         for each in code.co_consts
     ]
     return [code.co_code.hex(), code.co_names, consts]
+
+
+# What JSON says as it is; the subclasses of these, such as enums, are told apart.
+_PLAIN = frozenset({str, int, float, bool})
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+class Unstable(Exception):
+    """A value that says nothing about itself that would be the same tomorrow."""
+
+
+def digest(value: object, secret: bytes) -> str:
+    """Return 96 bits of a keyed digest of a JSON value: it may be a secret."""
+    text = _encode(value).encode("ascii")
+    return blake2b(text, key=secret, digest_size=12).hexdigest()
+
+
+def stable_items(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that are stable; the others are tools, or derived."""
+    found = {}
+    for name, value in values.items():
+        try:
+            found[name] = stable(value)
+        except Unstable:
+            continue
+    return found
+
+
+def stable(value: Any) -> Any:
+    """Return a JSON value that is equal for equal values; Unstable when none is."""
+    try:
+        return _stable(value)
+    except Unstable:
+        raise
+    except Exception as error:  # whatever its attributes raise, or it holds itself
+        raise Unstable(type(value).__qualname__) from error
+
+
+def outline(value: Any, depth: int = 2, *, public: bool = False) -> dict[str, Any]:
+    """Return the attributes of an object that are stable, and of what it holds.
+
+    Of one that lives longer than a request, only the `public` ones: others may count.
+    """
+    found: dict[str, Any] = {}
+    for name, held in getattr(value, "__dict__", {}).items():
+        if name == "_sa_instance_state" or (public and name.startswith("_")):
+            continue
+        try:
+            found[name] = stable(held)
+        except Unstable:
+            if depth > 1 and not callable(held):
+                found[name] = outline(held, depth - 1, public=public)
+    return found
+
+
+def _stable(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    more = getattr(value, "__dict__", None)
+    if isinstance(value, BaseModel):
+        parts = more, value.__pydantic_extra__, value.__pydantic_private__
+        held: Any = [*map(_stable, parts), sorted(value.model_fields_set)]
+    elif more is not None and "_sa_instance_state" in more:
+        raise Unstable(kind.__qualname__)  # a row, which may ask the database for more
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = {field.name for field in dataclasses.fields(value)} | {*(more or ())}
+        held = {n: _stable(getattr(value, n)) for n in names if hasattr(value, n)}
+    else:
+        held = _held(value)
+        if more and not isinstance(value, dict | Enum | type):
+            held = [held, _stable(more)]
+    return [kind.__module__, kind.__qualname__, held]
+
+
+def _held(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.name
+        case bytes():
+            return value.hex()
+        case datetime() | time():
+            zone = value.tzinfo
+            about = type(zone).__qualname__, str(zone), value.fold
+            return [value.isoformat(), *about]
+        case date():
+            return value.isoformat()
+        case UUID() | Decimal() | timedelta() | PurePath():
+            return str(value)
+        case SecretStr() | SecretBytes():
+            return _stable(value.get_secret_value())
+        case list() | tuple():
+            return [_stable(item) for item in value]
+        case set() | frozenset():
+            return sorted(_encode(_stable(item)) for item in value)
+        case dict():
+            return [[_stable(key), _stable(item)] for key, item in value.items()]
+        case None | int() | float() | str():
+            return repr(value)
+    raise Unstable(type(value).__qualname__)

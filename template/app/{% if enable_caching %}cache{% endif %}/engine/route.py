@@ -21,38 +21,41 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache.engine.cache import outside
-from app.cache.engine.entry import RETURNED, Entry, Pairs
-from app.cache.engine.exchange import (
-    SCOPE_KEY,
-    Exchange,
-    RecordedState,
-    Recorder,
-    Run,
-    Serving,
-    exchange_of,
-)
-from app.cache.engine.http import (
+from app.cache.engine.cache import Found, Wanted, outside
+from app.cache.engine.entry import (
+    RETURNED,
+    Entry,
     Fields,
+    Pairs,
     RawHeaders,
     age_of,
     answer_to,
     directives_of,
     named_in,
 )
-from app.cache.engine.inputs import (
-    Unstable,
-    digest,
+from app.cache.engine.exchange import (
+    SCOPE_KEY,
+    Exchange,
+    RecordedState,
+    Run,
+    Serving,
+    exchange_of,
     identity_of,
     looked_at,
-    outline,
     put_by_run,
     raw_request,
     read_by_name,
+)
+from app.cache.engine.middleware import Recorder
+from app.cache.engine.policy import (
+    CachePolicy,
+    KeyFailed,
+    Unstable,
+    digest,
+    outline,
     stable,
     stable_items,
 )
-from app.cache.engine.policy import CachePolicy, KeyFailed
 from app.cache.engine.providers import (
     deferred,
     is_check,
@@ -62,7 +65,7 @@ from app.cache.engine.providers import (
     params_of,
     sight_of,
 )
-from app.cache.engine.ticket import Found, Wanted, admit
+from app.cache.engine.ticket import admit
 
 _CONNECTION, _RESPONSE, _TASKS = "cache_connection", "cache_response", "cache_tasks"
 _MOST_LEARNED = 16  # headers and states that a route's answers may depend on
@@ -244,7 +247,8 @@ class CachedRoute:
             # What a middleware has begun may read what was there before the versions.
             storable=False if begun else None,
         )
-        found = await admit(cache, wanted)
+        first = await cache.find(wanted)
+        found = first if isinstance(first, Found) else await admit(cache, wanted, first)
         exchange.found(found, fresh=wanted.fresh)
         if isinstance(found, Found):
             return _replay(exchange, found, fresh)

@@ -10,8 +10,8 @@ import fastapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route
 
-from app.cache.engine.entry import ConfigurationError, may_overlap
-from app.cache.engine.http import Tags
+from app.cache.engine.entry import ConfigurationError, Tags, may_overlap
+from app.cache.engine.middleware import Head
 from app.cache.engine.policy import (
     CachePolicy,
     built_in,
@@ -37,34 +37,15 @@ _KEEP_BODIES = {
 _ENCODES = "starlette.middleware.gzip"
 
 
-class Head(NamedTuple):
-    """A path, below its mounts; whether it is a cached GET, and has a HEAD itself."""
-
-    mounts: tuple[re.Pattern[str], ...]
-    path: re.Pattern[str]
-    cached: bool
-    own: bool
-
-    def matches(self, path: str) -> bool:
-        for mount in self.mounts:
-            found = mount.match(path)
-            if found is None:
-                return False
-            path = "/" + found.groupdict().get("path", "")
-        return self.path.match(path) is not None
-
-
 class Routes(NamedTuple):
-    """What was found: the cached routes, and who answers HEAD, in their order."""
+    """What was found: the cached routes, who answers HEAD, and what tags are good for.
+
+    The routes are in their order.
+    """
 
     cached: list[CachedRoute]
     heads: list[Head]
     tags: Tags
-
-    def answers_head(self, path: str) -> bool:
-        """Tell whether a HEAD of this path is answered by a cached GET."""
-        found = [head for head in self.heads if head.matches(path)]
-        return bool(found) and found[0].cached and not any(head.own for head in found)
 
 
 def look_at(app: object, keeps_bodies: Collection[object]) -> Routes:

@@ -3,25 +3,24 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
 from weakref import ref
 
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead, under_way
+from app.cache.engine.cache import (
+    Cache,
+    Found,
+    Lookup,
+    Reading,
+    TablesRead,
+    Wanted,
+    under_way,
+)
 from app.cache.engine.entry import Entry, Pairs
 from app.cache.engine.flight import LONGEST_WAIT, Flight
 from app.cache.engine.store import StoreError
 
 LEASE = 10  # seconds that other processes wait for the one that runs a handler
-
-
-class Found(NamedTuple):
-    """An entry that answers; `collapsed` says that another request's run made it."""
-
-    entry: Entry
-    collapsed: bool
 
 
 @dataclass(slots=True)
@@ -103,44 +102,17 @@ class Ticket:
                 return  # it runs out by itself
 
 
-@dataclass(slots=True)
-class Wanted:
-    """What is looked for: `place` may come to know more of what a key depends on.
+async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
+    """Return the ticket of the one who has to run, or an entry that answers after all.
 
-    `reading` takes what the run will read, `read` has what earlier ones did. `accepts`
-    tells whether an entry that may be served is of use; `ttl` is in seconds.
-    With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
-    for himself. `storable` says that nothing was read yet; None that the lookup has to
-    tell whether that matters.
+    `lookup` is what `Cache.find` gave in place of one.
     """
-
-    key: str
-    place: Callable[[], str]
-    reading: Reading
-    read: TablesRead
-    accepts: Callable[[Entry], bool]
-    ttl: int
-    fresh: bool = False
-    shared: bool = True
-    storable: bool | None = True
-    in_thread: bool = False
-
-
-async def admit(cache: Cache, wanted: Wanted) -> Found | Ticket:
-    """Return an entry that answers, or the ticket of the one who has to run."""
-    reading = wanted.reading
     give_up = time.monotonic() + LONGEST_WAIT
-    again = False
     while True:
-        lookup = await cache.lookup(
-            wanted.key, wanted.place(), reading, wanted.read, wanted.ttl, again=again
-        )
-        again = True
-        entry = None if wanted.fresh else lookup.entry
-        if entry is not None and wanted.accepts(entry):
-            return Found(entry, collapsed=False)
         storable = lookup.first if wanted.storable is None else wanted.storable
-        ticket = Ticket(cache, lookup, reading, wanted.read, wanted.ttl, storable)
+        ticket = Ticket(
+            cache, lookup, wanted.reading, wanted.read, wanted.ttl, storable
+        )
         if wanted.fresh or not wanted.shared or not storable:
             return ticket
         if lookup.versions is None:
@@ -164,6 +136,10 @@ async def admit(cache: Cache, wanted: Wanted) -> Found | Ticket:
                 return ticket
         elif not flight.abandoned:
             return ticket  # the answer may not be shared, so everybody asks for himself
+        found = await cache.find(wanted, again=True)
+        if isinstance(found, Found):
+            return found
+        lookup = found
 
 
 async def _lead_cluster(

@@ -21,15 +21,27 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from app.cache.engine.cache import Cache, Reading, reading_now
+from app.cache.engine.cache import Cache, Found, Reading, Wanted, reading_now
 from app.cache.engine.commits import begun
-from app.cache.engine.entry import Entry
+from app.cache.engine.entry import Directives, Entry, directives_of
 from app.cache.engine.equal import equal
-from app.cache.engine.exchange import Exchange, Serving, cache_of_task, current
-from app.cache.engine.http import Directives, directives_of
-from app.cache.engine.inputs import Unstable, digest, outline, put_by_run, stable
-from app.cache.engine.policy import CachePolicy, KeyFailed, code_of
-from app.cache.engine.ticket import Ticket, Wanted, admit
+from app.cache.engine.exchange import (
+    Exchange,
+    Serving,
+    cache_of_task,
+    current,
+    put_by_run,
+)
+from app.cache.engine.policy import (
+    CachePolicy,
+    KeyFailed,
+    Unstable,
+    code_of,
+    digest,
+    outline,
+    stable,
+)
+from app.cache.engine.ticket import Ticket, admit
 
 # A field of this name, or how a hash of a password begins: it stays in the database.
 _SECRET = re.compile(rb'(?:password|secret|_hash)":|password_hash|key_hash|\$argon2')
@@ -188,25 +200,24 @@ async def _begin(
         return True
 
     reading = Reading(outer)
-    found = await admit(
-        cache,
-        Wanted(
-            key,
-            lambda: cache.place(key, variant),
-            reading,
-            policy.tables,
-            accepts,
-            policy.expire or cache.settings.cache_default_ttl,
-            fresh=directives.no_cache,
-            storable=not (
-                reading.root.open
-                or transactions
-                or unwritten
-                or any(map(_has_read, sessions))
-            ),
-            in_thread=in_thread,
+    wanted = Wanted(
+        key,
+        lambda: cache.place(key, variant),
+        reading,
+        policy.tables,
+        accepts,
+        policy.expire or cache.settings.cache_default_ttl,
+        fresh=directives.no_cache,
+        storable=not (
+            reading.root.open
+            or transactions
+            or unwritten
+            or any(map(_has_read, sessions))
         ),
+        in_thread=in_thread,
     )
+    first = await cache.find(wanted)
+    found = first if isinstance(first, Found) else await admit(cache, wanted, first)
     if serving is not None:
         serving.exchange.found(found, fresh=directives.no_cache)
     if isinstance(found, Ticket) and directives.only_if_cached and serving is not None:

@@ -51,6 +51,7 @@ from app.cache.engine.processes import Epoch, epoch_file
 from app.cache.engine.redis.breaker import OTHERS, Breaker, Kept
 from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.redis.settings import RedisSettings
+from app.cache.engine.redis.spans import line_of
 from app.cache.engine.store import StoreError
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Failover:
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._root = version_place(settings.cache_prefix, ROOT)
-        self._redis = RedisServer(settings)
+        self._redis = RedisServer(settings, line_of)
         epoch = epoch_file(settings.database_url)
         self._memory = Memory(
             settings.cache_max_bytes,

@@ -8,8 +8,7 @@ from typing import Any
 
 from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis.breaker import UNDELIVERED
-from app.cache.engine.redis.connection import key_of, name_of
-from app.cache.engine.redis.server import RedisServer
+from app.cache.engine.redis.server import RedisServer, key_of, name_of
 from app.cache.engine.redis.settings import RedisSettings
 
 

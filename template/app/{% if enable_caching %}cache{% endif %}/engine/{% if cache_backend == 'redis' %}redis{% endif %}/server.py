@@ -1,23 +1,272 @@
-"""The cache in Redis or Valkey, shared by all processes."""
+"""The cache in Redis or Valkey, shared by all processes.
+
+`Line` asks the server in batches, `RedisServer` has what there is to ask.
+"""
 
 import asyncio
 import logging
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import MovedError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
-from app.cache.engine.redis.connection import Command, Link, name_of
+from app.cache.engine.redis.connection import HOPS, Command, Link
 from app.cache.engine.redis.settings import RedisSettings, explain
-from app.cache.engine.redis.spans import line_of
 from app.cache.engine.store import StoreError
 
 log = logging.getLogger("app.cache")
+
+
+def name_of(key: str) -> bytes:
+    """Return what a key is called in Redis: its first segment is the hash tag."""
+    prefix, colon, rest = key.partition(":")
+    return f"{{{prefix}}}{colon}{rest}".encode("utf-8", "surrogatepass")
+
+
+def key_of(name: bytes) -> str:
+    """Return the key that is called this in Redis."""
+    prefix, _, rest = name.decode("utf-8", "surrogatepass").partition("}")
+    return f"{prefix.removeprefix('{')}{rest}"
+
+
+async def round_trip(
+    connection: AbstractConnection, commands: Sequence[Command]
+) -> list[Any]:
+    """Send commands together; return their replies, of which some may be errors."""
+    if not commands:
+        return []  # asyncio, from Python 3.12 on, would try to send nothing for ever
+    # It is typed for tuples of one.
+    packed = b"".join(pack_command(c) for c in commands)  # type: ignore[arg-type]
+    await connection.send_packed_command(packed, check_health=False)
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+# A process that was busy meanwhile (its timer fires late, or it used the processor for
+# half of the time) has not looked for the answer yet: it waits again, not for ever.
+_LATE = 0.005  # seconds
+_WAITS = 5
+
+
+@dataclass(slots=True)
+class _Job:
+    names: Sequence[bytes]
+    commands: Sequence[Command]
+    replies: asyncio.Future[list[Any]]
+    due: float = math.inf  # by the loop's clock
+    used: float = 0.0  # of the processor when it was asked, in seconds
+    waits: int = _WAITS
+
+
+class Line:
+    """Asks by batches, each request with a deadline of its own.
+
+    `timeout` is that deadline, at first as long as the `patience` of its link: that of
+    connecting and of a batch, which no request awaits. Both are in seconds. `explain`
+    says what an error means.
+    """
+
+    def __init__(self, link: Link, explain: Callable[[Exception], str]) -> None:
+        self.timeout = self.patience = link.patience
+        self._link = link
+        self._explain = explain
+        self._waiting: list[_Job] = []
+        self._sent: list[_Job] = []
+        self._sender: asyncio.Task[None] | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
+        self._nobody = Context()  # what serves all requests keeps none of them
+
+    async def ask(self, *commands: Command, keys: Sequence[bytes] = ()) -> list[Any]:
+        """Return the replies to the commands, and then the values of `keys`.
+
+        Raises StoreError for an error among them, and when they do not come in time.
+        """
+        job = self.post(*commands, keys=keys)
+        job.due = asyncio.get_running_loop().time() + self.timeout
+        job.used = time.thread_time()
+        self._set_alarm(job.due)
+        return await job.replies
+
+    def post(self, *commands: Command, keys: Sequence[bytes] = ()) -> _Job:
+        """Send commands with the next batch, without waiting for the replies."""
+        loop = asyncio.get_running_loop()
+        job = _Job(keys, commands, loop.create_future())
+        self._waiting.append(job)
+        if self._sender is None or self._sender.done():
+            self._sender = loop.create_task(
+                self._send(), name="cache requests", context=self._nobody
+            )
+        return job
+
+    def abandon(self, reason: str) -> None:
+        """Have nobody wait any longer for what was asked."""
+        jobs, self._waiting = [*self._sent, *self._waiting], []
+        for job in jobs:
+            _refuse(job, StoreError(reason))
+
+    async def close(self) -> None:
+        """Give the connection up; who still waits is told."""
+        self.abandon("the cache was closed")
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._sender is not None:
+            self._sender.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sender
+        await self._link.close()
+
+    def _set_alarm(self, due: float) -> None:
+        """Have `_look` called then; one alarm is enough for all, the next one due."""
+        if self._alarm is not None:
+            if self._alarm_at <= due:
+                return
+            self._alarm.cancel()
+        loop = asyncio.get_running_loop()
+        self._alarm_at = due  # uvloop's handles do not all tell
+        self._alarm = loop.call_at(due, self._look, context=self._nobody)
+
+    def _look(self) -> None:
+        """Refuse what is due."""
+        self._alarm = None
+        now, used = asyncio.get_running_loop().time(), time.thread_time()
+        following = math.inf
+        for job in (*self._sent, *self._waiting):
+            if job.replies.done():
+                continue
+            if job.due <= now:
+                busy = used - job.used >= self.timeout / 2 or now - job.due >= _LATE
+                job.waits -= 1
+                if not busy or not job.waits:
+                    missed = TimeoutError(f"no answer within {self.timeout} s")
+                    _refuse(job, StoreError(self._explain(missed)))
+                    continue
+                job.due, job.used = now + self.timeout, used
+            following = min(following, job.due)
+        if following < math.inf:
+            self._set_alarm(following)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            jobs, self._waiting = self._waiting, []
+            self._sent = jobs
+            names = list(dict.fromkeys(name for job in jobs for name in job.names))
+            commands = [command for job in jobs for command in job.commands]
+            if names:
+                commands.append(("MGET", *names))
+            try:
+                replies = await self._carry(commands)
+                values = replies.pop() if names else []
+                failed = isinstance(values, Exception)
+                found = {} if failed else dict(zip(names, values, strict=True))
+            except Exception as error:  # a garbled reply ends in any of them
+                # What comes on this connection later would be out of step.
+                await self._link.disconnect()
+                for job in jobs:
+                    self._settle(job, [error])
+                continue
+            answers = iter(replies)
+            for job in jobs:
+                got = [next(answers) for _ in job.commands]
+                got += [values if failed else found[name] for name in job.names]
+                self._settle(job, got)
+        self._sent = []
+
+    async def _carry(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies, of which some may be errors.
+
+        Raises what redis-py does when no server answers, and TimeoutError.
+        """
+        link, replies = self._link, list[Any]([None] * len(commands))
+        todo = list(range(len(commands)))
+        for _ in range(HOPS):
+            connection = link.connection
+            if connection.is_connected and await connection.can_read():
+                await link.disconnect()  # it was closed meanwhile
+            if not connection.is_connected:
+                await link.connect()
+            async with asyncio.timeout(link.patience):
+                got = await self.exchange(connection, [commands[n] for n in todo])
+            for n, reply in zip(todo, got, strict=True):
+                replies[n] = reply
+            todo = [n for n in todo if isinstance(replies[n], MovedError)]
+            if not todo:
+                break
+            await link.disconnect()
+            link.go_to(replies[todo[-1]])
+        if any(isinstance(each, ClusterDownError | ReadOnlyError) for each in replies):
+            await link.disconnect()
+            link.go_elsewhere()
+        return replies
+
+    async def exchange(
+        self, connection: AbstractConnection, commands: Sequence[Command]
+    ) -> list[Any]:
+        """Ask by this connection; where a slot is under way, also where it goes."""
+        replies = await round_trip(connection, commands)
+        for n, reply in enumerate(replies):
+            if isinstance(reply, TryAgainError) and commands[n][0] == "MGET":
+                # Some are here, some there: each by itself is found.
+                each: list[Command] = [("MGET", name) for name in commands[n][1:]]
+                parts = await self.exchange(connection, each)
+                failed = [part for part in parts if isinstance(part, Exception)]
+                replies[n] = failed[0] if failed else [part[0] for part in parts]
+        asked = [n for n, reply in enumerate(replies) if type(reply) is AskError]
+        if asked:
+            there = await self._ask(replies[asked[0]], [commands[n] for n in asked])
+            for n, reply in zip(asked, there, strict=True):
+                replies[n] = reply
+        return replies
+
+    async def _ask(self, where: AskError, commands: Sequence[Command]) -> list[Any]:
+        """Ask the node to which the slot is moved, for these commands only."""
+        other = self._link.to(where)
+        try:
+            await other.connect()
+            batch = [each for command in commands for each in (("ASKING",), command)]
+            return (await round_trip(other, batch))[1::2]
+        finally:
+            await other.disconnect(nowait=True)
+
+    def _settle(self, job: _Job, got: list[Any]) -> None:
+        for reply in got:
+            if isinstance(reply, Exception):
+                error = StoreError(self._explain(reply))
+                error.__cause__ = reply
+                _refuse(job, error)
+                return
+        if not job.replies.done():  # else whoever asked waits no longer
+            job.replies.set_result(got)
+
+
+def _refuse(job: _Job, error: StoreError) -> None:
+    if not job.replies.done():
+        job.replies.set_exception(error)
+        job.replies.exception()  # asyncio would log one that nobody has asked for
+
 
 # Give a lease back only if it is still ours; key and value are arguments, not text.
 _RELEASE = (
@@ -75,7 +324,9 @@ class RedisServer:
     names Sentinels, and the primary that they know by that name.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(
+        self, settings: RedisSettings, line: Callable[..., Line] = Line
+    ) -> None:
         self._prefix = settings.cache_prefix
         self._warned = False
         self._run = b""  # of the server that was used last
@@ -89,7 +340,7 @@ class RedisServer:
                 "special characters in the password URL-encoded."
             ) from None
         self._link = link
-        self.line = line_of(link, patience, lambda error: explain(error, settings))
+        self.line = line(link, lambda error: explain(error, settings))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         return await self.line.ask(keys=[name_of(key) for key in keys])
@@ -191,7 +442,7 @@ class RedisServer:
             raise
 
     async def _recognise(self, connection: AbstractConnection, key: bytes) -> None:
-        ask = self._link.exchange
+        ask = self.line.exchange
         *about, wrote = await ask(
             connection, [("INFO", "server"), ("INFO", "replication"), ("GET", key)]
         )

@@ -10,15 +10,16 @@ from typing import Any
 
 from opentelemetry import trace
 
-from app.cache.engine.redis.connection import Command, Line, Link
+from app.cache.engine.redis.connection import Command, Link
+from app.cache.engine.redis.server import Line
 from app.cache.engine.store import StoreError
 
 
-def line_of(link: Link, patience: float, explain: Callable[[Exception], str]) -> Line:
+def line_of(link: Link, explain: Callable[[Exception], str]) -> Line:
     """Return a line, which makes spans if the process traces."""
     provider = trace.get_tracer_provider()
     traces = not isinstance(provider, trace.ProxyTracerProvider)
-    return (TracedLine if traces else Line)(link, patience, explain)
+    return (TracedLine if traces else Line)(link, explain)
 
 
 class TracedLine(Line):
@@ -28,10 +29,8 @@ class TracedLine(Line):
     for itself, once a second, is in no request and has none.
     """
 
-    def __init__(
-        self, link: Link, patience: float, explain: Callable[[Exception], str]
-    ) -> None:
-        super().__init__(link, patience, explain)
+    def __init__(self, link: Link, explain: Callable[[Exception], str]) -> None:
+        super().__init__(link, explain)
         self._tracer = trace.get_tracer(__name__)
 
     async def ask(self, *commands: Command, keys: Sequence[bytes] = ()) -> list[Any]:
