@@ -14,7 +14,14 @@ from pathlib import Path
 
 import copier
 
-from harness import ROOT, Answers, Project, clean_environment, take_snapshot
+from harness import (
+    ROOT,
+    Answers,
+    Project,
+    clean_environment,
+    share_bytecode,
+    take_snapshot,
+)
 
 FOLDERS = ("engine", "service")  # of tests/
 KEPT = ROOT / ".cache" / "engine"  # the services that the command renders
@@ -80,8 +87,10 @@ def add_tests(project: Project) -> None:
 def install(project: Project) -> None:
     """Make the project's environment, with what its own tests and these need."""
     project.run("uv", "sync", "--quiet", "--inexact")
-    python = project.path / ".venv/bin/python"
+    environment = project.path / ".venv"
+    python = environment / "bin/python"
     project.run("uv", "pip", "install", "--quiet", "--python", python, *TOOLS)
+    share_bytecode(environment)
 
 
 def kept_service(answers: Answers) -> Project:

@@ -60,19 +60,21 @@ def rendered_files(folder: Path) -> Iterator[Path]:
 ENVIRONMENTS: list[Path] = []  # all that this process has made
 
 
-def share_bytecode(one: Path, other: Path) -> None:
-    """Link the `__pycache__` of an environment's packages into another environment.
+def share_bytecode(environment: Path) -> None:
+    """Link the `__pycache__` of the packages in the environments before it.
 
     Python takes bytecode only for a source of the same size and time, which it has
     where uv linked both to its cache.
     """
-    for folder in one.glob("lib/*/site-packages/**/__pycache__"):
-        target = other / folder.relative_to(one)
-        if target.parent.exists():
-            target.mkdir(exist_ok=True)
-            for file in folder.glob("*.pyc"):  # none that is being written
-                with suppress(FileExistsError):
-                    (target / file.name).hardlink_to(file)
+    for one in ENVIRONMENTS:
+        for folder in one.glob("lib/*/site-packages/**/__pycache__"):
+            target = environment / folder.relative_to(one)
+            if target.parent.exists():
+                target.mkdir(exist_ok=True)
+                for file in folder.glob("*.pyc"):  # none that is being written
+                    with suppress(FileExistsError):
+                        (target / file.name).hardlink_to(file)
+    ENVIRONMENTS.append(environment)
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,7 @@ class Project:
         folder = environment or self.path / ".venv"
         variable = {"UV_PROJECT_ENVIRONMENT": str(folder)} if environment else {}
         self.run("uv", "sync", "--quiet", *options, **variable)
-        for other in ENVIRONMENTS:
-            share_bytecode(other, folder)
-        ENVIRONMENTS.append(folder)
+        share_bytecode(folder)
 
     def commit(self, message: str = "work") -> None:
         if not (self.path / ".git").exists():

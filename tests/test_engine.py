@@ -84,6 +84,16 @@ SAME_ON_ANY_DATABASE = [
     "service/memory",
     "service/redis",
 ]
+# What is tested on the memory, too, where the service has Redis.
+SAME_IN_MEMORY = [
+    "engine/test_catalog.py",
+    "engine/test_dependencies.py",
+    "engine/test_named.py",
+    "engine/test_principal.py",
+    "engine/test_reported.py",
+    "engine/test_rules.py",
+    "engine/test_writes.py",
+]
 # What asks the cache for nothing.
 SAME_WITH_ANY_CACHE = [
     "service/commands/test_db.py",
@@ -113,7 +123,7 @@ def in_ci(service: Project) -> list[str]:
     if answers["database"] == "postgresql":
         same += SAME_IN_EACH_VARIANT + SAME_ON_ANY_DATABASE
     if answers["cache_backend"] == "memory":
-        same += SAME_IN_EACH_VARIANT + SAME_WITH_ANY_CACHE
+        same += SAME_IN_EACH_VARIANT + SAME_IN_MEMORY + SAME_WITH_ANY_CACHE
     return [*added(service), *(f"--ignore=tests/{name}" for name in same)]
 
 

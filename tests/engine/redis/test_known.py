@@ -90,7 +90,7 @@ def settings(database_url: str, valkey: Valkey) -> Iterator[Settings]:
         yield settings
 
 
-@pytest.mark.parametrize("workers", [1, 4] if THOROUGH else [4])
+@pytest.mark.parametrize("workers", [1, 4] if THOROUGH else [2])
 async def test_each_counter_is_exact(
     workers: int, settings: Settings, valkey: Valkey, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ async def flood(server: str, answers: Counter[int]) -> AsyncIterator[None]:
                     "/login/", json=body, headers=at("198.51.100.1")
                 )
                 answers[answer.status_code] += 1
+            await asyncio.sleep(0.02)  # 5,000 a second are enough to be a flood
             if answers.total() >= FLOOD:
                 under_way.set()
 

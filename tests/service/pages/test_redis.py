@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.config import Settings
+from tests.engine.each import THOROUGH
 from tests.engine.served import CLOSE, all_there, served
 from tests.environment import settings_from
 from tests.people import Person
@@ -90,7 +91,7 @@ def service(settings: Settings, tmp_path: Path) -> Serve:
     return service
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 4] if THOROUGH else [2])
 async def test_the_numbers_equal_the_metrics(
     service: Serve, workers: int, admin: Person
 ) -> None:
