@@ -1,6 +1,8 @@
 """The tests that a service does not carry: in each variant those that concern it."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -76,11 +78,14 @@ SAME_IN_EACH_VARIANT = [
     "service/test_own_access.py",
     "service/test_start.py",
 ]
-# What is about processes, or the cache, whatever database they have.
+# What is about processes, people or the cache, whatever database they have.
 SAME_ON_ANY_DATABASE = [
     "engine/memory/test_processes.py",
     "engine/memory/test_workers.py",
     "service/cache",
+    "service/commands/test_keys.py",
+    "service/commands/test_user.py",
+    "service/limits/test_lock.py",
     "service/memory",
     "service/redis",
 ]
@@ -115,6 +120,17 @@ def service(request: pytest.FixtureRequest, template: Template) -> Project:
     return project
 
 
+@pytest.fixture
+def files() -> Iterator[list[str]]:
+    """Say where the tests' files are: databases wait for disks that others use."""
+    memory = Path("/dev/shm")  # noqa: S108 - on Linux; what is made there has its own name
+    if not memory.is_dir():
+        yield []
+        return
+    with TemporaryDirectory(dir=memory) as folder:
+        yield [f"--basetemp={folder}/pytest"]
+
+
 def in_ci(service: Project) -> list[str]:
     """All of them with Redis and SQLite; elsewhere those that may differ there."""
     answers, same = service.answers, list[str]()
@@ -133,8 +149,8 @@ def added(service: Project) -> list[str]:
 
 
 @pytest.mark.in_ci("sqlite", "postgresql-memory", "postgresql-redis")
-def test_promises_are_kept(service: Project) -> None:
-    service.run(*COMMAND, *IN_PARALLEL, *in_ci(service))
+def test_promises_are_kept(service: Project, files: list[str]) -> None:
+    service.run(*COMMAND, *IN_PARALLEL, *files, *in_ci(service))
 
 
 @pytest.mark.in_ci("sqlite-redis", "postgresql-memory")  # each test is in one of them
@@ -143,8 +159,9 @@ def test_types_of_these_tests_are_strict(service: Project, mypy_cache: Path) -> 
 
 
 @pytest.mark.nightly
-def test_promises_are_kept_at_their_full_numbers(service: Project) -> None:
+def test_promises_are_kept_at_their_full_numbers(
+    service: Project, files: list[str]
+) -> None:
     """2,000 interleavings, a million keys, 200 rounds of two workers."""
-    service.run(
-        *(*COMMAND, *IN_PARALLEL, *added(service)), HYPOTHESIS_PROFILE="thorough"
-    )
+    command = *COMMAND, *IN_PARALLEL, *files, *added(service)
+    service.run(*command, HYPOTHESIS_PROFILE="thorough")

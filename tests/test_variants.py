@@ -85,7 +85,7 @@ def test_format_linter_and_strict_types_agree(
     service.run("api-admin", "lint", MYPY_CACHE_DIR=str(mypy_cache))
 
 
-@pytest.mark.in_ci("sqlite-redis", "postgresql-memory")
+@pytest.mark.in_ci("sqlite-redis")
 def test_an_editor_s_type_checker_agrees(service: Project) -> None:
     """That of VS Code is pyright; this is the one whose wheel brings all it needs."""
     path = service.path
@@ -190,6 +190,7 @@ def test_env_has_every_setting_and_no_other(service: Project) -> None:
         assert sorted(named) == sorted(settings), name
 
 
+@pytest.mark.in_ci("sqlite-memory", "postgresql-redis")
 def test_openapi_does_not_depend_on_the_cache(
     service: Project, template: Template, row: Row
 ) -> None:
@@ -229,6 +230,7 @@ def test_switch_of_a_part_that_is_not_there_stops_the_start(
         assert "api-admin update -d enable_caching=true" in line
 
 
+@pytest.mark.in_ci("sqlite-memory", "sqlite-none", "postgresql-redis")
 def test_served_process_does_what_it_should(
     service: Project, row: Row, database: dict[str, str], tmp_path: Path
 ) -> None:

@@ -17,14 +17,14 @@ from fastapi import APIRouter, FastAPI
 
 from app.cache import setup
 from app.config import Settings
-from app.database import revisions
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.engine.each import ALL, THOROUGH, opener
 from tests.engine.shop import Shop, opened
 from tests.service.migrations import migrations
+from tests.service.patience import patience
 
-__all__ = ["migrations"]
+__all__ = ["migrations", "patience"]
 
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -56,14 +56,6 @@ def _on_a_storage(item: pytest.Item) -> tuple[Any, str] | None:
     if not storage or not item.get_closest_marker("on_one_storage"):
         return None
     return (item.path, item.nodeid.partition("[")[0], *map(id, given.values())), storage
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _patient_start() -> Iterator[None]:
-    """Let a start take long: the machine may stand still for a while, for the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revisions, "PATIENCE", 60.0)
-        yield
 
 
 @pytest.fixture(params=ALL)

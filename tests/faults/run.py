@@ -30,7 +30,7 @@ class Length:
 
 
 FULL = Length(rate=200, warm=3, fault=10, recovery=30, rounds=100)
-SHORT = Length(rate=60, warm=0.3, fault=1.5, recovery=60, rounds=3)
+SHORT = Length(rate=40, warm=0.3, fault=1.5, recovery=60, rounds=3)
 
 WAITED = "waited for CACHE_TIMEOUT"
 ROUNDS = "rounds of: cut, write, heal, read at once"

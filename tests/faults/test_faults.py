@@ -11,7 +11,7 @@ from faults.run import ROUNDS, SHORT, Outcome, as_table, run_all
 from faults.service import WORKERS, our_service, stock_service
 from harness import Project, Template
 
-# In a worker; three requests come within CACHE_TIMEOUT, and 45 while the fault lasts.
+# In a worker; two requests come within CACHE_TIMEOUT, and 30 while the fault lasts.
 HANDFUL = 8
 
 

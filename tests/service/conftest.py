@@ -1,5 +1,6 @@
-"""What these tests take from those of the engine's: migrations of their own."""
+"""What these tests share with those of the engine: migrations of their own, time."""
 
 from tests.service.migrations import migrations
+from tests.service.patience import patience
 
-__all__ = ["migrations"]
+__all__ = ["migrations", "patience"]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.cache.engine.cache import Cache
 from app.cache.engine.entry import ConfigurationError
 from app.cache.engine.exchange import here, running
 from app.cache.engine.face import show_face
-from app.cache.engine.fence import OpenCaches, caches_of
+from app.cache.engine.fence import caches_of
 from app.cache.engine.middleware import CacheMiddleware, Served
 from app.cache.engine.start import check_rules, look_at
 from app.cache.engine.store import StoreError
@@ -81,28 +81,21 @@ def watch_commits(
     this for each engine of your own on the service's database.
     """
     if settings.cache_enabled:
-        commits.watch(engine, metadata, _opening(settings, by))
+        commits.watch(engine, metadata, settings, lambda: opened_caches(settings, by))
 
 
-def opened_caches(
+@asynccontextmanager
+async def opened_caches(
     settings: Settings, by: str = "command"
-) -> AbstractAsyncContextManager[list[Cache]]:
+) -> AsyncIterator[list[Cache]]:
     """Yield the running caches of these settings or this database.
 
     None when caching is off. Where none runs, as in a command or a script, one is
     opened for this use; `by` is what it does then, for the metrics of a service.
     """
-    return _opening(settings, by)()
-
-
-def _opening(settings: Settings, by: str) -> OpenCaches:
-    return partial(caches_of, settings, partial(_opened, settings, by))
-
-
-@asynccontextmanager
-async def _opened(settings: Settings, by: str) -> AsyncIterator[list[Cache]]:
-    if not settings.cache_enabled:
-        yield []
+    found = caches_of(settings)
+    if found or not settings.cache_enabled:
+        yield found
         return
     try:
         store = await open_once(settings)

@@ -23,7 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
-from app.cache.engine.cache import Reading, doubt_runs_elsewhere, outside, reading_now
+from app.cache.engine.cache import (
+    Reading,
+    Settings,
+    doubt_runs_elsewhere,
+    outside,
+    reading_now,
+)
 from app.cache.engine.catalog import Catalog, catalog_of
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
@@ -164,17 +170,20 @@ def _hand_out(original: Callable[..., Any], connection: DBAPIConnection) -> Any:
     return original(connection)
 
 
-def watch(engine: AsyncEngine, metadata: MetaData, opened: OpenCaches) -> None:
+def watch(
+    engine: AsyncEngine, metadata: MetaData, settings: Settings, opened: OpenCaches
+) -> None:
     """Invalidate what this engine's transactions change, when they commit.
 
-    `metadata` has the service's tables; `opened` gives the caches that have to hear of
-    it. What the driver's own connection does outside of a transaction is not seen.
+    `metadata` has the service's tables. The running caches of these settings or this
+    database hear of it, else those that `opened` gives. What the driver's own
+    connection does outside of a transaction is not seen.
     """
     sync, dialect = engine.sync_engine, engine.dialect
     _watched.add(dialect)
     tables = tables_of(metadata)
     catalog = catalog_of(engine.url, dialect, tables)
-    watcher = _Watcher(dialect, catalog, tables, opened)
+    watcher = _Watcher(dialect, catalog, tables, partial(Fence, settings, opened))
     event.listen(sync, "connect", watcher.connect)
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
@@ -206,12 +215,16 @@ class _Watcher:
     """Watches one engine."""
 
     def __init__(
-        self, dialect: Dialect, catalog: Catalog, tables: Tables, opened: OpenCaches
+        self,
+        dialect: Dialect,
+        catalog: Catalog,
+        tables: Tables,
+        fence: Callable[[dict[str, str]], Fence],
     ) -> None:
         self._dialect = dialect
         self._catalog = catalog
         self._tables = tables
-        self._opened = opened
+        self._fence = fence
 
     def connect(self, connection: DBAPIConnection, _: object) -> None:
         """Learn what the database does by itself."""
@@ -311,7 +324,7 @@ class _Watcher:
         touched = {name: why for _, of in work.touched for name, why in of.items()}
         work.touched = [("", {})]
         if touched:
-            fence = info[_FENCE] = Fence(self._opened, touched)
+            fence = info[_FENCE] = self._fence(touched)
             fence.close()
 
     def _open(self, connection: PoolProxiedConnection, work: Work) -> None:

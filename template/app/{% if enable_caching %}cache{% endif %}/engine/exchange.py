@@ -1,4 +1,6 @@
-"""What the cache knows of one request, from its lookup to its stored response."""
+"""What the cache knows of one request, what of that an answer may depend on, and which
+cache is meant.
+"""
 
 import os
 import time
@@ -26,6 +28,7 @@ from app.cache.engine.policy import CachePolicy, Unstable, digest, outline, stab
 from app.cache.engine.ticket import Ticket
 
 SCOPE_KEY = "app.cache"
+Outcome = Literal["HIT", "MISS", "BYPASS"]
 # What of a scope is told apart elsewhere, or says nothing of who asks for what.
 _OF_EVERY_SCOPE = {
     *("type", "asgi", "http_version", "method", "scheme", "path", "root_path"),
@@ -35,7 +38,6 @@ _OF_EVERY_SCOPE = {
     *("fastapi_inner_astack", "fastapi_function_astack"),
     "fastapi_async_cleanup_scopes",
 }
-Outcome = Literal["HIT", "MISS", "BYPASS"]
 
 
 @dataclass(slots=True)

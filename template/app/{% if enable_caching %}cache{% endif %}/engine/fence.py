@@ -8,12 +8,8 @@ stored before it stays invalid. A session's commit calls this, from a greenlet.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-)
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from sqlalchemy.util import await_only
@@ -23,7 +19,7 @@ from app.cache.engine.exchange import running
 
 log = logging.getLogger("app.cache")
 
-# Gives the caches that have to hear of a commit; none where caching is off.
+# Gives the caches that have to hear of a commit, also where none runs here.
 OpenCaches = Callable[[], AbstractAsyncContextManager[list[Cache]]]
 Work = Callable[[Cache], Coroutine[Any, Any, None]]
 
@@ -34,7 +30,10 @@ _PATIENCE = 1.0  # seconds for another event loop
 class Fence:
     """The namespaces that one transaction closes, with what has touched each."""
 
-    def __init__(self, opened: OpenCaches, touched: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, opened: OpenCaches, touched: Mapping[str, str]
+    ) -> None:
+        self._settings = settings
         self._touched = touched
         self._owner = secrets.token_hex(8).encode()
         self._lock = asyncio.Lock()  # a cancelled request ends what it still closes
@@ -87,16 +86,15 @@ class Fence:
 
     async def _reach(self) -> list[Cache]:
         if self._caches is None:
+            self._caches = caches_of(self._settings)
+        if not self._caches:
             self._caches = await self._opened.enter_async_context(self._open())
         return self._caches
 
 
-@asynccontextmanager
-async def caches_of(
-    settings: Settings, opened: OpenCaches
-) -> AsyncIterator[list[Cache]]:
-    """Yield the running caches of these settings or this database, else the opened."""
-    found = [
+def caches_of(settings: Settings) -> list[Cache]:
+    """Return the running caches of these settings or this database."""
+    return [
         cache
         for cache in running
         if not cache.loop.is_closed()
@@ -105,11 +103,6 @@ async def caches_of(
             or cache.settings.database_url == settings.database_url
         )
     ]
-    if found:
-        yield found
-        return
-    async with opened() as caches:
-        yield caches
 
 
 async def on_its_loop(cache: Cache, work: Work) -> None:

@@ -247,8 +247,8 @@ class CachedRoute:
             # What a middleware has begun may read what was there before the versions.
             storable=False if begun else None,
         )
-        first = await cache.find(wanted)
-        found = first if isinstance(first, Found) else await admit(cache, wanted, first)
+        known = await cache.find(wanted)
+        found = known if isinstance(known, Found) else await admit(cache, wanted, known)
         exchange.found(found, fresh=wanted.fresh)
         if isinstance(found, Found):
             return _replay(exchange, found, fresh)

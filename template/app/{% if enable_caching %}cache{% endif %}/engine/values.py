@@ -216,8 +216,8 @@ async def _begin(
         ),
         in_thread=in_thread,
     )
-    first = await cache.find(wanted)
-    found = first if isinstance(first, Found) else await admit(cache, wanted, first)
+    known = await cache.find(wanted)
+    found = known if isinstance(known, Found) else await admit(cache, wanted, known)
     if serving is not None:
         serving.exchange.found(found, fresh=directives.no_cache)
     if isinstance(found, Ticket) and directives.only_if_cached and serving is not None:

@@ -1,8 +1,9 @@
 """The connection to the server that has the keys of this service.
 
-All of them have one hash tag (`{prefix}`, see `name_of`), so a cluster has them in one
-slot, on one node. `Link` goes where the cluster says that it is, and tries the nodes in
-turn when the one that it knows does not answer. Sentinels are asked at each connect.
+All of them have one hash tag, `{prefix}` (see `name_of` in `server.py`), so a cluster
+has them in one slot, on one node. `Link` goes where the cluster says that it is, and
+tries the nodes in turn when the one that it knows does not answer. Sentinels are asked
+at each connect.
 
 Source: the Redis cluster specification, "Redirection and resharding".
 """

@@ -318,14 +318,16 @@ _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request w
 
 
 class RedisServer:
-    """A store on one connection of redis-py's, see `Line`. It begins patient.
+    """A store on one connection of redis-py's, by a `line`. It begins patient.
 
     Beside redis-py's addresses, redis+sentinel://user:password@host:port,host:port/name/0
     names Sentinels, and the primary that they know by that name.
     """
 
     def __init__(
-        self, settings: RedisSettings, line: Callable[..., Line] = Line
+        self,
+        settings: RedisSettings,
+        line: Callable[[Link, Callable[[Exception], str]], Line] = Line,
     ) -> None:
         self._prefix = settings.cache_prefix
         self._warned = False
