@@ -58,6 +58,15 @@ class Shelf:
             ):
                 yield
 
+    @asynccontextmanager
+    async def in_redis(
+        self, database_url: str, redis: Valkey | str, **variables: str
+    ) -> AsyncIterator[None]:
+        """The same, from when Redis is used: on a busy machine that may be later."""
+        async with self.served(database_url, redis, **variables):
+            await self.until("ok")
+            yield
+
     async def read(self) -> tuple[int, str]:
         """Return the data and how it was answered, without the seconds."""
         response = await self.client.get("/books")

@@ -36,7 +36,7 @@ async def test_a_client_that_goes_in_the_middle_of_a_reply_leaves_others_their_o
     database_url: str, valkey: Valkey, shelf: Shelf, forwarder: Forwarder
 ) -> None:
     await forwarder.lead_to(valkey.port)
-    async with shelf.served(database_url, forwarder.url, CACHE_TIMEOUT="5"):
+    async with shelf.in_redis(database_url, forwarder.url, CACHE_TIMEOUT="5"):
         assert await shelf.read() == (1, MISS)
         for number in range(2, 10):
             forwarder.stick()
@@ -63,7 +63,7 @@ async def test_a_reply_of_the_wrong_kind_ends_its_connection_and_no_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await forwarder.lead_to(valkey.port)
-    async with shelf.served(database_url, forwarder.url):
+    async with shelf.in_redis(database_url, forwarder.url):
         assert await shelf.read() == (1, MISS)
         # A number in front of every array: that is no answer to an MGET.
         forwarder.damage = lambda data: data.replace(b"*", b":1\r\n*", 1)
@@ -81,7 +81,7 @@ async def test_a_reply_of_the_wrong_kind_ends_its_connection_and_no_request(
 async def test_a_pool_of_one_connection_is_enough_for_everybody(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, f"{valkey.url}?max_connections=1"):
+    async with shelf.in_redis(database_url, f"{valkey.url}?max_connections=1"):
         for _ in range(5):
             reading = []
             for _ in range(50):  # one after the other, while the first ones wait
@@ -104,7 +104,7 @@ async def test_a_clock_that_jumps_in_an_outage_prolongs_nothing(
     """Neither what memory holds, nor a fence whose writer does not come back."""
     clock = time.time
     short = {"CACHE_FALLBACK_TTL": "1", "CACHE_FENCE_TTL": "0.2"}
-    async with shelf.served(database_url, valkey, **short):
+    async with shelf.in_redis(database_url, valkey, **short):
         valkey.stop()
         await shelf.until("degraded")
         monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)

@@ -83,7 +83,7 @@ async def test_writes_during_an_outage_are_seen_during_it_and_after_it(
     fault: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (1, MISS)
         getattr(valkey, fault)()
         for _ in range(20):
@@ -107,7 +107,7 @@ async def test_writes_during_an_outage_are_seen_during_it_and_after_it(
 async def test_memory_of_one_outage_is_forgotten_before_the_next(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey, CACHE_FALLBACK_TTL="100"):
+    async with shelf.in_redis(database_url, valkey, CACHE_FALLBACK_TTL="100"):
         valkey.stop()
         assert await shelf.read() == (1, LOCAL_MISS)
         valkey.start()
@@ -120,7 +120,7 @@ async def test_memory_of_one_outage_is_forgotten_before_the_next(
 async def test_who_waits_for_redis_goes_on_with_the_first_who_gives_up(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey, CACHE_TIMEOUT="5"):
+    async with shelf.in_redis(database_url, valkey, CACHE_TIMEOUT="5"):
         assert (await shelf.read())[0] == 1
         valkey.freeze()
         first = asyncio.create_task(shelf.read())
@@ -134,7 +134,7 @@ async def test_who_waits_for_redis_goes_on_with_the_first_who_gives_up(
 async def test_a_stalled_event_loop_is_no_outage(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey, CACHE_TIMEOUT="0.1"):
+    async with shelf.in_redis(database_url, valkey, CACHE_TIMEOUT="0.1"):
         await shelf.read()
         for stall in (0.15, 0.5):
             reading = asyncio.create_task(shelf.read())
@@ -147,7 +147,7 @@ async def test_a_stalled_event_loop_is_no_outage(
 async def test_a_cancelled_client_leaves_the_connection_in_step(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (1, MISS)
         for pause in (0, 0.01, 0.05):
             valkey.freeze()
@@ -170,7 +170,7 @@ async def test_a_clock_that_jumps_serves_nothing_stale(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = time.time
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         for ahead in (0, hours, 0):
             monkeypatch.setattr(time, "time", lambda now=ahead: clock() + 3600 * now)
             assert (await shelf.read())[0] == shelf.books
@@ -437,7 +437,7 @@ async def test_a_folder_that_cannot_be_written_is_said_once(
     # What cannot be written is the epoch.
     monkeypatch.setattr(failover, "epoch_file", lambda _: tmp_path / "file" / "epoch")
     (tmp_path / "file").touch()
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         await shelf.read()
         valkey.stop()
         for _ in range(3):

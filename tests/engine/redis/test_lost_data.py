@@ -35,7 +35,7 @@ def shelf() -> Shelf:
 async def test_a_server_restored_from_an_old_snapshot_serves_nothing_of_it(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (1, MISS)
         valkey.ask("SAVE")
         await shelf.write()
@@ -50,15 +50,15 @@ async def test_a_server_restored_from_an_old_snapshot_serves_nothing_of_it(
 async def test_nor_does_a_service_that_starts_after_it_was_restored(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (1, MISS)
         valkey.ask("SAVE")
         await shelf.write()
     valkey.stop()
     valkey.start()
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (2, MISS)
-    async with shelf.served(database_url, valkey):  # the same run of the server
+    async with shelf.in_redis(database_url, valkey):  # the same run of the server
         assert await shelf.read() == (2, "fastapi; hit")
 
 
@@ -71,7 +71,7 @@ async def test_a_promoted_replica_that_lacks_writes_serves_nothing_from_before_t
     valkey = start_valkey("--repl-diskless-sync-delay", "0")
     replica = start_valkey("--replicaof", "127.0.0.1", str(valkey.port))
     await forwarder.lead_to(valkey.port)
-    async with shelf.served(database_url, forwarder.url):
+    async with shelf.in_redis(database_url, forwarder.url):
         assert await shelf.read() == (1, MISS)
         with Redis(port=valkey.port) as client:
             client.set("mark", "the replica has what is before it")
@@ -98,7 +98,7 @@ async def test_everything_may_be_deleted_at_any_moment(
                 client.flushall()
                 await asyncio.sleep(0.002)
 
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         flushing = asyncio.create_task(flush())
         for _ in range(ROUNDS):
             reading = [asyncio.create_task(shelf.read()) for _ in range(5)]
@@ -116,7 +116,7 @@ async def test_versions_and_entries_may_be_evicted(
     valkey = start_valkey("--maxmemory-policy", "allkeys-lru")
     used = int(valkey.ask("INFO", "memory")["used_memory"])
     valkey.ask("CONFIG", "SET", "maxmemory", used + 1_000_000)
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         with Redis(port=valkey.port) as client:
             for number in range(ROUNDS):
                 assert (await shelf.read())[0] == shelf.books
@@ -130,7 +130,7 @@ async def test_versions_and_entries_may_be_evicted(
 async def test_values_of_another_type_at_our_keys_are_replaced(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         await shelf.read()
         keys = [
             key.decode()
@@ -160,7 +160,7 @@ async def test_values_of_another_type_at_our_keys_are_replaced(
 async def test_a_lease_of_another_type_is_replaced(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         valkey.ask("LPUSH", "{app}:lease:1", "stranger")
         store = running[-1].store
         held = await store.acquire("app:lease:1", b"us", 10, "app:entry:1")

@@ -25,7 +25,7 @@ async def test_what_a_script_elsewhere_could_not_deliver_is_made_up_for(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     project = Path(service.__file__).parent.parent
-    async with shelf.served(database_url, valkey):
+    async with shelf.in_redis(database_url, valkey):
         assert await shelf.read() == (1, MISS)
         valkey.freeze()
         shelf.books = 2
