@@ -587,6 +587,30 @@ class Login:
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
 
 
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, "4711") for name in ("password", "hash", "access_token", "api_key")),
+        *(("refreshToken", "4711"), ("next", JWT)),
+    ],
+)
+async def test_no_value_with_a_secret_is_stored(
+    app: FastAPI, storage: str, field: str, value: str
+) -> None:
+    runs = count(1)
+
+    @cached(namespace="secret")
+    async def shown() -> dict[str, str]:
+        return {field: value, "run": str(next(runs))}
+
+    assert app.state.settings.cache_enabled
+    assert [(await shown())["run"] for _ in range(2)] == ["1", "2"]
+    assert value.encode() not in await contents(storage)
+
+
 @pytest.mark.parametrize("path", ["model", "dataclass", "coder"])
 async def test_no_hash_of_a_password_is_stored(
     app: FastAPI, storage: str, caplog: pytest.LogCaptureFixture, path: str
@@ -615,7 +639,7 @@ async def test_no_hash_of_a_password_is_stored(
     stored = await contents(storage)
     assert b"4711" not in stored
     assert HASH.encode() not in stored
-    assert caplog.text.count("holds a password, a secret, or a hash of one") == 1
+    assert caplog.text.count("holds a password, a token, or a hash of one") == 1
     assert "4711" not in caplog.text
 
 
@@ -641,7 +665,8 @@ async def test_what_only_speaks_of_secrets_is_stored(app: FastAPI) -> None:
 
     @cached(namespace="secret")
     async def page() -> dict[str, str]:
-        return {"text": f'{{"password": "secret"}} or token {next(runs)}'}
+        text = f'{{"password": "secret"}} or token {next(runs)}, api_key, eyJ'
+        return {"text": text, "next_token": "5", "hashes": "2"}
 
     assert app.state.settings.cache_enabled
     assert await page() == await page()

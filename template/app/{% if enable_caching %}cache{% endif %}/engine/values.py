@@ -43,8 +43,12 @@ from app.cache.engine.policy import (
 )
 from app.cache.engine.ticket import Ticket, admit
 
-# A field of this name, or how a hash of a password begins: it stays in the database.
-_SECRET = re.compile(rb'(?:password|secret|_hash)":|password_hash|key_hash|\$argon2')
+# A field of such a name, the hash of a password or a JWT: it stays where it is.
+_SECRET = re.compile(
+    rb'(?:password|secret|hash|(?:access|refresh|id|api)_?(?:token|key)|private_?key)":'
+    rb"|password_hash|key_hash|\$argon2|\beyJ[\w-]+\.eyJ",
+    re.IGNORECASE,
+)
 
 
 class Unformed(Exception):
@@ -362,7 +366,7 @@ def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
         # Writing what is iterated over would use it up; a copy of that fails, or is it.
         body = form.encode(value if policy.coder else deepcopy(value))
         if _SECRET.search(body):
-            why = "holds a password, a secret, or a hash of one; return it without that"
+            why = "holds a password, a token, or a hash of one; return it without that"
         elif equal(value, form.decode(body)):
             return body
     except Exception as error:  # what a coder raises cannot be known, nor what it says
