@@ -39,7 +39,7 @@ class Fence:
         self._lock = asyncio.Lock()  # a cancelled request ends what it still closes
         self._open = opened
         self._opened = AsyncExitStack()
-        self._caches: list[Cache] | None = None
+        self._caches: list[Cache] = []
 
     def close(self) -> None:
         """Have nothing below these namespaces served or stored until the end."""
@@ -85,10 +85,10 @@ class Fence:
             await on_its_loop(cache, work)
 
     async def _reach(self) -> list[Cache]:
-        if self._caches is None:
-            self._caches = caches_of(self._settings)
         if not self._caches:
-            self._caches = await self._opened.enter_async_context(self._open())
+            found = caches_of(self._settings)
+            opened = self._opened.enter_async_context
+            self._caches = found or await opened(self._open())
         return self._caches
 
 
