@@ -61,7 +61,7 @@ ENVIRONMENTS: list[Path] = []  # all that this process has made
 
 
 def share_bytecode(environment: Path) -> None:
-    """Link the `__pycache__` of the packages in the environments before it.
+    """Give an environment the bytecode that its packages have in those before it.
 
     Python takes bytecode only for a source of the same size and time, which it has
     where uv linked both to its cache.

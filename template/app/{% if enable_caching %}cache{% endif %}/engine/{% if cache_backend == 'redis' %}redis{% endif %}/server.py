@@ -327,7 +327,7 @@ class RedisServer:
     def __init__(
         self,
         settings: RedisSettings,
-        line: Callable[[Link, Callable[[Exception], str]], Line] = Line,
+        line: Callable[[Link, Callable[[Exception], str]], Line],
     ) -> None:
         self._prefix = settings.cache_prefix
         self._warned = False
