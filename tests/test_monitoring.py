@@ -22,7 +22,7 @@ TOKEN = "only-for-tests-Qw7LxT2vB9dRk4Ns"
 def test_prometheus_reads_the_service_its_alerts_and_what_dashboards_ask(
     template: Template,
 ) -> None:
-    project = template.copy(cache_backend="redis")  # it has all rules and dashboards
+    project = template.copy(cache_backend="redis")  # it has all rules and panels
     project.sync()
     folder = project.path / "monitoring"
     project.run("promtool", "check", "rules", *sorted(folder.glob("alerts*.yml")))
