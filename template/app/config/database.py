@@ -39,6 +39,10 @@ class DatabaseSettings(BaseSettings):
     def _understood(cls, value: str) -> str:
         return parse_address(value).render_as_string(hide_password=False)
 
+    def database_arguments(self, *, limited: bool = True) -> dict[str, Any]:
+        """Return what the driver has to be told besides the address."""
+        return {}
+
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",

@@ -5,7 +5,6 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.config.auth import OF_TESTS, AuthSettings
-from app.config.database import DatabaseSettings
 from app.config.logging import LogSettings
 from app.config.parts import DESCRIPTION, PACKAGE, TITLE, PartSettings
 from app.config.server import AppSettings, ServerSettings
@@ -14,7 +13,6 @@ from app.config.server import AppSettings, ServerSettings
 class Settings(
     AppSettings,
     ServerSettings,
-    DatabaseSettings,
     AuthSettings,
     LogSettings,
     PartSettings,
