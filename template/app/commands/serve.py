@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.console import hint, say
-from app.commands.env_file import close_to_others, listed, open_to_others
+from app.commands.env import close_to_others, listed, open_to_others
 from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.commands.cache.shared import store_of
+from app.commands.cache import store_of
 from app.config import Settings
 from tests.environment import settings_from
 from tests.service.tls import make_certificates, tls_before

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.console import hint, say
-from app.commands.new.fields import KINDS, parse_fields
-from app.commands.new.table import make_table
+from app.commands.new.table import KINDS, make_table, parse_fields
 
 if TYPE_CHECKING:
     from app.commands.new.table import Table
@@ -59,7 +58,7 @@ def new(
     """
     table = make_table(name, plural, parse_fields(fields or []), admin=admin)
 
-    from app.commands.new.tree import difference, write
+    from app.commands.new.files import difference, write
 
     files = _files(table)
     if dry_run:
@@ -82,9 +81,7 @@ def _files(table: Table) -> dict[str, str]:
     import secrets
     from datetime import datetime
 
-    from app.commands.new.refused import require_free
-    from app.commands.new.templates import render
-    from app.commands.new.tree import registered
+    from app.commands.new.files import registered, render, require_free
     from app.database.revisions import head_revisions, require_one_head
 
     require_one_head()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -19,10 +19,13 @@ from app.commands.console import (
     print_table,
     say,
 )
-from app.commands.refusals import Misused
+from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from app.cache.engine.store import Shared
+    from app.config import Settings
 
 app = typer.Typer(
     name="cache",
@@ -36,6 +39,8 @@ app = typer.Typer(
 What a hit saves, or costs: [bold]api-admin routes --measure[/bold]""",
     no_args_is_help=True,
 )
+
+T = TypeVar("T")
 
 Namespace = Annotated[
     str, typer.Argument(help="As in users:list or user:5; without: everything.")
@@ -57,7 +62,6 @@ Url = Annotated[
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show where the cache is, whether it answers, and how quickly."""
-    from app.commands.cache.shared import cache_settings, look, store_of
 
     async def found(shared: Shared) -> dict[str, Any]:
         await shared.ping()
@@ -91,8 +95,6 @@ def stats(as_json: AsJson = False) -> None:
     Entries are answers and values; versions are what makes whole namespaces of them
     invalid at once.
     """
-    from app.commands.cache.shared import cache_settings, count, look, store_of
-
     settings = cache_settings()
     hint("Reading all keys; a large cache takes a while.")
     store = store_of(settings)
@@ -120,7 +122,6 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
     """
     from app.cache.stored import dropped, warning
     from app.commands.cache.caller import quiet_app
-    from app.commands.cache.shared import cache_settings, store_of
 
     settings = cache_settings()
     store_of(settings)  # says what is wrong with its settings
@@ -144,12 +145,6 @@ def explain(
     takes the raw request. The handler is not run.
     """
     from app.commands.cache.explain import explained
-    from app.commands.cache.shared import (
-        OnlyTheProcessKnows,
-        cache_settings,
-        look,
-        store_of,
-    )
     from app.commands.running import ready_database
 
     settings, remark = cache_settings(), ""
@@ -193,3 +188,85 @@ def _field(text: str) -> tuple[str, str]:
 
 def _heading(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+# The store that commands share with the running service
+
+
+class OnlyTheProcessKnows(Refused):
+    """The cache is in the memory of the running process."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The cache is in the memory of the running process, so only that can "
+            "tell. Ask it: the header Cache-Status of each answer says hit or miss "
+            "and why, and LOG_CATEGORIES=CACHE logs it."
+        )
+
+
+def cache_settings() -> Settings:
+    """Return the settings; raises Refused when caching is off."""
+    from app.config import get_settings
+
+    settings = get_settings()
+    if not settings.cache_enabled:
+        raise Refused("Caching is off: set CACHE_ENABLED=true")
+    return settings
+
+
+def store_of(settings: Settings) -> Shared | None:
+    """Return the store; None for memory. Raises Refused for settings of no server."""
+    from app.cache.backend import shared_store
+    from app.cache.engine.entry import ConfigurationError
+
+    try:
+        return shared_store(settings)
+    except ConfigurationError as error:
+        raise Refused(str(error)) from None
+
+
+def look(shared: Shared | None, into: Callable[[Shared], Awaitable[T]]) -> T:
+    """Return what is found in the store. Raises Refused when it does not answer."""
+    from app.cache.engine.store import StoreError
+
+    if shared is None:
+        raise OnlyTheProcessKnows
+
+    async def run() -> T:
+        try:
+            return await into(shared)
+        except StoreError as error:
+            raise Refused(
+                f"The cache does not answer: {error}; undelivered on this machine: "
+                f"{shared.undelivered()}"
+            ) from error
+        finally:
+            await shared.close()
+
+    return asyncio.run(run())
+
+
+class Count(NamedTuple):
+    """How many entries and versions there are, and the bytes that they take."""
+
+    entries: int = 0
+    versions: int = 0
+    bytes: int = 0
+
+
+async def count(shared: Shared, prefix: str) -> dict[str, Count]:
+    """Count what is stored, by the first segment of its key."""
+    found: dict[str, Count] = {}
+    async for place, size in shared.survey(f"{prefix}:"):
+        kind, _, key = place.removeprefix(f"{prefix}:").partition(":")
+        if kind not in ("entry", "value", "token"):
+            continue
+        is_version = kind == "token"
+        if kind == "entry":
+            key = key.rpartition("#")[0]  # without the variant
+        name = key.partition(":")[0]
+        entries, versions, used = found.get(name, Count())
+        found[name] = Count(
+            entries + (not is_version), versions + is_version, used + size
+        )
+    return dict(sorted(found.items()))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 
+from app.commands.cache import cache_settings
 from app.commands.cache.caller import (
     Answer,
     Client,
@@ -24,7 +25,6 @@ from app.commands.cache.costs import (
     dearest_part,
     outcome,
 )
-from app.commands.cache.shared import cache_settings
 from app.commands.console import hint, print_json, print_table, say
 from app.commands.running import ready_database
 from app.config import Settings
