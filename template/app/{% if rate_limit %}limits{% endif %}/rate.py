@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from app.cache import check
 from app.config.limits import check_limits
-from app.limits.counting import Limits
-from app.limits.lock import Lock
+from app.limits.counting import Limits, Lock
 
 NAME = re.compile(r"[A-Za-z0-9_-]*")  # it is shown in headers
 
@@ -95,7 +94,7 @@ class Limited:
     async def password_attempt(self, account: str) -> AsyncIterator[None]:
         """Check a password of the account, inside: what it raises says how it went.
 
-        Raises TooManyRequests before, if it has to wait: see `lock.py`.
+        Raises TooManyRequests before, if it has to wait: see `Lock`.
         """
         if not self._limits.settings.rate_limit_enabled:
             yield

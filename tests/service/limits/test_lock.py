@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.config import Settings
-from app.limits.lock import FREE, FREE_OF_ALL
+from app.limits.counting import FREE, FREE_OF_ALL
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from

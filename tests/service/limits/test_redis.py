@@ -10,7 +10,7 @@ from redis import Redis as Client
 
 from app.config import Settings
 from app.limits import redis
-from app.limits.lock import FREE
+from app.limits.counting import FREE
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.environment import settings_from
