@@ -23,8 +23,8 @@ from app.errors import AppError, BadRequest, Unavailable
 from app.logs import SERVER
 from app.metrics import totals
 from app.pages.html import page
+from app.pages.login import PageAdmin, SessionForm, token_for
 from app.pages.numbers import OUTCOMES, Event, Numbers, events, put_together
-from app.pages.session import PageAdmin, SessionForm, token_for
 from app.pages.store import FIGURES
 
 LONGEST = 512  # characters of a namespace
