@@ -44,7 +44,7 @@ def source(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     serve = "template/app/commands/serve.py"
     replace(source, serve, SCHEME, SCHEME.replace("http", "HTTP"))
     replace(source, "template/pyproject.toml.jinja", UV_RANGE, "uv_build>=0.13,<0.15")
-    (source.path / "template/tests/test_errors.py").unlink()
+    (source.path / "template/tests/test_access.py").unlink()
     (source.path / "template/tests/test_openapi.py").unlink()
     source.commit("v0.2.0")
     source.run("git", "tag", "v0.2.0")
@@ -62,7 +62,7 @@ def service(source: Project, template: Template) -> Project:
     replace(service, "app/main.py", SIZE, SIZE.replace("1", "9", 1))
     replace(service, "app/commands/serve.py", SCHEME, SCHEME.replace("http", "https"))
     replace(service, "pyproject.toml", UV_RANGE, "uv_build>=0.13")
-    with (service.path / "tests/test_errors.py").open("a") as file:
+    with (service.path / "tests/test_access.py").open("a") as file:
         file.write("\n\nMINE = 1\n")
     service.commit("My work")
     return service
@@ -148,7 +148,7 @@ def test_conflicts_are_named_solved_and_finished(committed: Project) -> None:
     assert "\nThen run: api-admin update --continue\n" in printed
     # Of this, Copier says nothing.
     assert "The template no longer has 2 files, now removed\n" in printed
-    assert "- tests/test_errors.py had changes of yours: git show HEAD:./" in printed
+    assert "- tests/test_access.py had changes of yours: git show HEAD:./" in printed
     assert "test_openapi" not in printed
 
     # Giving it up loses neither the owner's work nor what is solved already.

@@ -30,7 +30,7 @@ QUICK = [
     "tests/test_access.py",
     "tests/test_openapi.py",
     "tests/test_main.py",
-    "tests/test_migrations.py",
+    "tests/test_commands.py::test_migrations_go_all_the_way_up_down_and_up",
 ]
 
 

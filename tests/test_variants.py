@@ -46,14 +46,13 @@ ABOUT_ALL_ROUTES = ["tests/test_access.py", "tests/test_openapi.py"]
 
 # What asks the database for no more than whether it is there.
 SAME_ON_ANY_DATABASE = [
-    "test_errors.py",
     "test_main.py",
     "test_metrics.py",
     "test_openapi.py",
     "test_pages.py",
 ]
 # What asks the cache for nothing.
-SAME_WITH_ANY_CACHE = ["test_commands.py", "test_migrations.py"]
+SAME_WITH_ANY_CACHE = ["test_commands.py"]
 
 
 @pytest.fixture(scope="module", params=BY_COST, ids=row_id)

@@ -11,12 +11,10 @@ import app.resources.yours as yours
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
 from app.database import Database, check_streams
-from app.database.revisions import require_ready
-from app.docs import serve_docs
+from app.database.migrate import require_ready
 from app.errors import install_error_handlers
 from app.limits import install_limits, limits_lifespan
-from app.logs import SERVER, configure_logs
-from app.logs.traces import telemetry, trace_libraries
+from app.logs import SERVER, configure_logs, telemetry, trace_libraries
 from app.managers.last_use import LastUse, last_use_recorder
 from app.metrics import install_metrics, metrics_lifespan
 from app.middleware import (
@@ -30,6 +28,7 @@ from app.middleware import (
 )
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
+from app.resources.home import serve_docs
 
 # Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).
 MAX_BODY_SIZE = 16_384

@@ -1,13 +1,20 @@
-"""The commands that know your tables, and a server that is started by one."""
+"""The commands that know your tables, and a server that is started by one.
+
+The migrations, yours too, go up and down and make what the models say.
+"""
 
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.config import Settings
+from app.database import migrate
+from tests.environment import settings_from
 from tests.servers import free_port
 from tests.servers.service import API_ADMIN, Run, add_user, refusal
 
@@ -71,3 +78,22 @@ def test_a_new_key_works_on_a_server_that_ends_when_told(
 @pytest.mark.parametrize("group", ["db", "env", "keys", "user"])
 def test_help_teaches_with_examples(run: Run, group: str) -> None:
     assert f"api-admin {group}" in run(group, "--help").stdout
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Settings]:
+    """Yield the settings of a database without tables."""
+    with settings_from(DATABASE_URL=empty_database_url) as settings:
+        yield settings
+
+
+def test_migrations_go_all_the_way_up_down_and_up(empty: Settings) -> None:
+    assert migrate.current(empty) == ()
+    assert migrate.is_behind(empty)
+    migrate.upgrade(empty)
+    assert migrate.current(empty) == migrate.head_revisions()
+    assert not migrate.is_behind(empty)
+    migrate.downgrade(empty, "base")
+    assert migrate.current(empty) == ()
+    migrate.upgrade(empty)
+    assert not migrate.has_drift(empty)

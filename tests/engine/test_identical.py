@@ -27,7 +27,7 @@ from starlette.background import BackgroundTask
 from app.cache import cached
 from app.config import Settings
 from app.main import create_app
-from app.middleware.headers import SECURITY
+from app.middleware import SECURITY
 from tests.cache.conftest import whole
 from tests.engine.answers import contents, outcome
 from tests.engine.each import on_any_storage, on_one_storage

@@ -12,7 +12,7 @@ from app.cache import cached
 from app.cache.engine.cache import Cache
 from app.cache.engine.exchange import running
 from app.config import Settings
-from app.database import Database, SessionDep, migrate, revisions
+from app.database import Database, SessionDep, migrate
 from app.models import User
 from tests.people import Person
 from tests.service.migrations import add_revision
@@ -67,7 +67,7 @@ async def test_what_was_made_at_another_revision_is_a_miss(
     for outcome in ("MISS", "HIT", "HIT"):
         answer = await client.get("/names")
         assert answer.headers["x-fastapi-cache"] == outcome
-    current = ", ".join(await revisions.current_revisions(database))
+    current = ", ".join(await migrate.current_revisions(database))
     same = Cache(served.store, settings, current)
     later = Cache(served.store, settings, "the next one")
     assert same._seal == served._seal

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.database import migrate, revisions
+from app.database import migrate
 
-HEAD = revisions.head_revisions()[0]
+HEAD = migrate.head_revisions()[0]
 
 REVISION = '''"""For a test"""
 
@@ -31,10 +31,9 @@ def downgrade() -> None:
 def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the folder of the migrations, which is used instead of it."""
     copy = tmp_path / "project" / "app" / "migrations"
-    shutil.copytree(revisions.MIGRATIONS, copy)
-    shutil.copy(revisions.MIGRATIONS.parents[1] / "pyproject.toml", copy.parents[1])
-    for module in (revisions, migrate):
-        monkeypatch.setattr(module, "MIGRATIONS", copy)
+    shutil.copytree(migrate.MIGRATIONS, copy)
+    shutil.copy(migrate.MIGRATIONS.parents[1] / "pyproject.toml", copy.parents[1])
+    monkeypatch.setattr(migrate, "MIGRATIONS", copy)
     return copy
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.database import revisions
+from app.database import migrate
 
 SECONDS = 60.0
 
@@ -17,7 +17,7 @@ def patience() -> Iterator[None]:
     """Let a start, and each client that says nothing of it, wait for so long."""
     usual: Any = inspect.signature(httpx.Client).parameters["timeout"].default
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revisions, "PATIENCE", SECONDS)
+        patch.setattr(migrate, "PATIENCE", SECONDS)
         for what in ("connect", "read", "write", "pool"):
             patch.setattr(usual, what, SECONDS)
         yield

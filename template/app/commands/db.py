@@ -123,9 +123,8 @@ def merge(
     """
     from app.config import get_settings
     from app.database import migrate
-    from app.database.revisions import head_revisions
 
-    heads = head_revisions()
+    heads = migrate.head_revisions()
     with redirect_stdout(StringIO()):
         file = migrate.merge(get_settings(), message)
     if file is None:
@@ -139,23 +138,17 @@ def merge(
 def current(as_json: AsJson = False) -> None:
     """Show the revision of the tables, and whether there is a newer one."""
     from app.database import migrate
-    from app.database.revisions import (
-        head_revisions,
-        lacks_migrations,
-        require_known,
-        unknown_revisions,
-    )
 
-    heads = head_revisions()
+    heads = migrate.head_revisions()
     with _database(quiet=as_json, known=False) as settings:
         revisions = migrate.current(settings)
-    behind = lacks_migrations(revisions)
+    behind = migrate.lacks_migrations(revisions)
     if as_json:
-        unknown = unknown_revisions(revisions)
+        unknown = migrate.unknown_revisions(revisions)
         about = {"revisions": revisions, "heads": heads, "behind": behind}
         print_json({**about, "unknown": unknown})
         return
-    require_known(revisions)
+    migrate.require_known(revisions)
     if len(heads) > 1:
         say(f"Revision: {_name(revisions)}")
         say(f"Newest: {_name(heads)}, not merged. Run: api-admin db merge")
@@ -169,9 +162,8 @@ def current(as_json: AsJson = False) -> None:
 def check() -> None:
     """Check, as CI does, that the tables are as the models say; exit with 1 if not."""
     from app.database import migrate
-    from app.database.revisions import require_one_head
 
-    require_one_head()
+    migrate.require_one_head()
     with _database() as settings:
         if migrate.is_behind(settings):
             raise Refused("Migrations are missing: run: api-admin db upgrade")
@@ -231,14 +223,13 @@ def _database(*, quiet: bool = False, known: bool = True) -> Iterator[Settings]:
     from app.config import get_settings
     from app.database import migrate
     from app.database.local import prepare_local_database
-    from app.database.revisions import require_known
 
     settings = get_settings()
     if not quiet:
         hint(f"Database: {make_url(settings.database_url)!r}")
     with prepare_local_database(settings):
         if known:
-            require_known(migrate.current(settings))
+            migrate.require_known(migrate.current(settings))
         yield settings
 
 

@@ -28,11 +28,10 @@ def ready_database(settings: Settings) -> Iterator[None]:
     """
     from app.database import migrate
     from app.database.local import prepare_local_database
-    from app.database.revisions import require_one_head
 
     with prepare_local_database(settings):
         if migrate.is_behind(settings):
-            require_one_head()
+            migrate.require_one_head()
             if not _is_local(settings):
                 raise Refused(
                     "The database is behind on migrations: run: api-admin db upgrade"

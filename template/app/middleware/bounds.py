@@ -13,8 +13,7 @@ from app.errors import (
     QueryTooLong,
     problem_response,
 )
-
-PROBES = frozenset({"/livez", "/readyz"})
+from app.logs import PROBES
 
 
 class AllowedHosts:

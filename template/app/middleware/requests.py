@@ -15,8 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, problem_response
-from app.logs import REQUESTS, SERVER, request_id
-from app.middleware.bounds import PROBES
+from app.logs import PROBES, REQUESTS, SERVER, request_id
 
 HEADER = "X-Request-ID"
 PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import make_url
 
 from app.config import Settings
-from app.database import revisions
+from app.database import migrate
 from tests.environment import settings_from
 from tests.servers.service import Run, refusal
 from tests.service.migrations import HEAD, add_revision, add_table
 
 
 def test_goes_back_and_forth(run: Run) -> None:
-    (head,) = revisions.head_revisions()
+    (head,) = migrate.head_revisions()
     assert json.loads(run("db", "current", "--json").stdout) == {
         "revisions": [head],
         "heads": [head],
@@ -58,7 +58,7 @@ def test_two_newest_migrations_are_joined(run: Run, migrations: Path) -> None:
     merged = run("db", "merge")
     assert "_merge_migrations.py, which follows ours and theirs" in merged.stdout
     assert "api-admin db upgrade" in merged.stderr
-    (head,) = revisions.head_revisions()
+    (head,) = migrate.head_revisions()
     again = run("db", "merge").stdout
     assert again == f"Nothing to merge: the newest migration is {head}\n"
     upgraded = run("db", "upgrade").stdout

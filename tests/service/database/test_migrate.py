@@ -10,7 +10,7 @@ from sqlalchemy import func, inspect, select, text
 
 from app.config import Settings
 from app.database import Base, Database, migrate
-from app.database.revisions import require_ready
+from app.database.migrate import require_ready
 from app.errors import StartupError
 from app.models import AuthSession, User
 from tests.environment import settings_from

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app.config import Settings
 from app.database import Database
-from app.database.revisions import require_ready
+from app.database.migrate import require_ready
 from app.errors import StartupError
 
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from app import logs
 from app.config import Settings
-from app.logs.traces import telemetry
+from app.logs import telemetry
 from app.main import create_app
 from tests.asgi import lifespan
 from tests.people import Person
@@ -102,7 +102,7 @@ async def test_the_log_says_what_traces_need(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:4318")
-    monkeypatch.setattr("app.logs.traces._NEEDED", ("opentelemetry.not_there.at_all",))
+    monkeypatch.setattr("app.logs._NEEDED", ("opentelemetry.not_there.at_all",))
     async with lifespan(create_app(settings)):
         pass
 

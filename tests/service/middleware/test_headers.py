@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 
 from app.config import Settings
 from app.main import create_app
-from app.middleware.headers import CREDENTIALS, SECURITY
+from app.middleware import CREDENTIALS, SECURITY
 from app.resources.dependencies import ANYONE
 from tests.asgi import match_first
 from tests.people import Person

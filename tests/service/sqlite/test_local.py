@@ -24,7 +24,7 @@ import asyncio
 
 from app.config import get_settings
 from app.database import Database
-from app.database.revisions import require_ready
+from app.database.migrate import require_ready
 
 async def main():
     database = Database(get_settings())

@@ -82,7 +82,7 @@ def _files(table: Table) -> dict[str, str]:
     from datetime import datetime
 
     from app.commands.new.files import registered, render, require_free
-    from app.database.revisions import head_revisions, require_one_head
+    from app.database.migrate import head_revisions, require_one_head
 
     require_one_head()
     require_free(table)
