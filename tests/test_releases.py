@@ -35,7 +35,7 @@ def small(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "includes").mkdir()
     shutil.copy(snapshot / "copier.yml", folder)
     shutil.copy(snapshot / "includes/env.jinja", folder / "includes")
-    for name in (".env.jinja", ".gitignore", "app/errors.py", "app/openapi.py"):
+    for name in (".env.jinja", ".gitignore.jinja", "app/errors.py", "app/openapi.py"):
         shutil.copy(snapshot / "template" / name, folder / "template" / name)
     answers = "template/{{ _copier_conf.answers_file }}.jinja"
     shutil.copy(snapshot / answers, folder / answers)

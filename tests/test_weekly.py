@@ -135,7 +135,7 @@ def source(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     for folder in whole.glob("*github_ci*"):
         shutil.copytree(folder, few / "template" / folder.name)
     answers = "{{ _copier_conf.answers_file }}.jinja"
-    for name in (".gitignore", "pyproject.toml.jinja", answers):
+    for name in (".gitignore.jinja", "pyproject.toml.jinja", answers):
         shutil.copy(whole / name, few / "template")
     target = tmp_path_factory.mktemp("source") / "template"
     source = Project(make_repository(few, target, "v0.1.0"), {})

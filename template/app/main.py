@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import app.pages as pages
+import app.resources.home as home
 import app.resources.yours as yours
 from app.cache import cache_lifespan, install_cache
 from app.config import Settings, get_settings
@@ -15,7 +16,7 @@ from app.database.migrate import require_ready
 from app.errors import install_error_handlers
 from app.limits import install_limits, limits_lifespan
 from app.logs import SERVER, configure_logs, telemetry, trace_libraries
-from app.managers.last_use import LastUse, last_use_recorder
+from app.managers.api_key import LastUse, last_use_recorder
 from app.metrics import install_metrics, metrics_lifespan
 from app.middleware import (
     AllowedHosts,
@@ -28,7 +29,6 @@ from app.middleware import (
 )
 from app.openapi import describe_problems, operation_id
 from app.resources import api_router
-from app.resources.home import serve_docs
 
 # Bytes. A route that takes more says so: @router.post(…, max_body_size=5_000_000).
 MAX_BODY_SIZE = 16_384
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=settings.api_description,
         version=settings.version,
         openapi_url="/openapi.json" if settings.serves_docs else None,
-        docs_url=None,  # see serve_docs
+        docs_url=None,  # see home.serve_docs
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(HiddenQuery)
     pages.install_pages(app)
     if settings.serves_docs:
-        serve_docs(app)
+        home.serve_docs(app)
     app.include_router(api_router)
     return app
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.console import AsJson, Yes, confirm, counting, hint, print_json, say
-from app.commands.populate import add_users
 from app.commands.refusals import Refused
 from app.commands.running import in_session
+from app.commands.user import add_users
 
 if TYPE_CHECKING:
     from pathlib import Path

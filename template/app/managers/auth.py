@@ -17,7 +17,7 @@ from app.config import Settings
 from app.database import Database
 from app.database.base import utc_now
 from app.errors import BadRequest, Forbidden, NotAuthenticated
-from app.managers.last_use import LastUse
+from app.managers.api_key import LastUse
 from app.managers.principal import (
     Principal,
     load_key_principal,

@@ -1,8 +1,8 @@
 """Pages for admins, below /admin: how the cache does, and buttons for it.
 
 They are made here and work without JavaScript. `login.py` has who gets in and what a
-form has to show, `html.py` what each page tells the browser. There are none while the
-cache is off, and nothing that they need is imported.
+form has to show, `html.py` what each page tells the browser. While the cache is off
+there are none, and these modules are not imported: they need it.
 """
 
 from collections.abc import AsyncIterator

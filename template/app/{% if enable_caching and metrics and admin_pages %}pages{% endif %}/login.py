@@ -203,7 +203,7 @@ def form(request: Request, refusal: str = "", status: int = 200) -> Response:
     nonce = nonce_of(request)
     response = page(
         request,
-        "card.html",
+        "page.html",
         status,
         phrase="",
         detail=refusal,
@@ -247,7 +247,7 @@ def _as_page(handler: Callable[..., Any]) -> Handler:
             shown = form(request, detail, status)
         else:
             about = {"phrase": status.phrase, "detail": detail}
-            shown = page(request, "card.html", status, **about)
+            shown = page(request, "page.html", status, **about)
         for name in ("allow", "retry-after", "www-authenticate"):
             if name in problem.headers:
                 shown.headers[name] = problem.headers[name]
