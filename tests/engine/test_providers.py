@@ -221,7 +221,6 @@ def test_what_dependencies_declare_is_seen_by_name() -> None:
     def handler(_: Annotated[None, Depends(tenant)]) -> None: ...
 
     assert seen(handler) == Sight(
-        others=True,
         headers={"x-tenant"},
         cookies={"theme"},
         query={"page", "per-page"},

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 import app as service
 from app.cache import cached, invalidate_namespace
-from app.cache.engine.cache import Cache, Reading, TablesRead
+from app.cache.engine.cache import Cache, Wanted
 from app.cache.engine.entry import Entry, seal, unseal, version_place
 from app.cache.engine.exchange import running
 from app.config import Settings
@@ -291,9 +292,8 @@ async def test_an_entry_with_no_version_of_a_namespace_above_it_is_never_stored(
         entry = await places.entry(name)
         assert {"", "safe", f"safe:{name}"} <= set(entry.versions)
         assert all(entry.versions.values())
-        key = f"safe:{name}"
-        read = TablesRead()
-        found = await places.cache.lookup(key, places.of(name), Reading(), read, 60)
+        wanted = Wanted(f"safe:{name}", partial(places.of, name), 60)
+        found = await places.cache.lookup(wanted)
         assert found.entry == entry
 
 

@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.cache.engine.cache import Cache
-from app.cache.stored import dropped, known_names, looked_up, warning
+from app.cache.engine.stored import known_names, looked_up, warning
+from app.cache.invalidation import dropped
 from app.errors import AppError, BadRequest, Unavailable
 from app.logs import SERVER
 from app.metrics import totals

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.cache import invalidate_namespace
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
+from app.cache.engine.cache import Cache, Lookup, Wanted
 from app.cache.engine.entry import Entry
 from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis import breaker, failover
@@ -202,9 +202,7 @@ async def settings_of_valkey(
 
 async def lookup(cache: Cache, key: str) -> Lookup:
     """Look a key up as a request that begins now."""
-    read = TablesRead()
-    read.learn(())
-    return await cache.lookup(key, cache.place(key, ""), Reading(), read, 60)
+    return await cache.lookup(Wanted(key, lambda: cache.place(key, ""), 60))
 
 
 async def keep(cache: Cache, key: str) -> None:

@@ -120,7 +120,8 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
 
     A cache in memory is always dropped whole.
     """
-    from app.cache.stored import dropped, warning
+    from app.cache.engine.stored import warning
+    from app.cache.invalidation import dropped
     from app.commands.cache.caller import quiet_app
 
     settings = cache_settings()

@@ -11,9 +11,9 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from app.cache.engine.cache import Cache, Lookup
+from app.cache.engine.cache import Cache, Lookup, Wanted
 from app.cache.engine.exchange import SCOPE_KEY, Exchange
-from app.cache.stored import looked_up
+from app.cache.engine.stored import looked_up
 from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
 from app.commands.refusals import Refused
 from app.config import Settings
@@ -81,9 +81,9 @@ def _lookups(cache: Cache) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
     look_up = cache.lookup
 
-    async def noted(key: str, place: str, *others: Any, **named: Any) -> Lookup:
-        asked.append((key, place))
-        return await look_up(key, place, *others, **named)
+    async def noted(wanted: Wanted, *, again: bool = False) -> Lookup:
+        asked.append((wanted.key, wanted.place()))
+        return await look_up(wanted, again=again)
 
     cache.lookup = noted  # type: ignore[method-assign]
     return asked

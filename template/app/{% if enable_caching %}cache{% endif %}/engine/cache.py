@@ -19,7 +19,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -186,7 +187,7 @@ def doubt_runs_elsewhere() -> None:
 
 
 class Lookup(NamedTuple):
-    """What the cache knew of a key at one moment.
+    """What the cache knew of a place, and of its key's versions, at one moment.
 
     `versions` are the current ones, None when the store could not be asked or one of
     them is closed: then nothing may be stored. `tables` are those of tables that a run
@@ -194,23 +195,22 @@ class Lookup(NamedTuple):
     known before any transaction of the request began.
     """
 
-    key: str
     place: str
-    versions: dict[str, str] | None
-    entry: Entry | None
+    versions: dict[str, str] | None = None
+    entry: Entry | None = None
     tables: Mapping[str, str] = MappingProxyType({})
     first: bool = False
 
 
+@dataclass(slots=True)
 class TablesRead:
     """The tables that the entries of a cached function depend on, as its runs tell.
 
     Before its first run nobody can tell, so they may be all.
     """
 
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self.known = False
+    names: set[str] = field(default_factory=set)
+    known: bool = False
 
     def learn(self, names: Iterable[str]) -> None:
         """Take in what a run has read."""
@@ -222,8 +222,9 @@ class TablesRead:
 class Wanted:
     """What is looked for: `place` may come to know more of what a key depends on.
 
-    `reading` takes what the run will read, `read` has what earlier ones did. `accepts`
-    tells whether an entry that may be served is of use; `ttl` is in seconds.
+    `ttl` is in seconds. `reading` takes what the run will read, `read` has what earlier
+    ones did; without a run, that is nothing. `accepts` tells whether an entry that may
+    be served is of use.
     With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
     for himself. `storable` says that nothing was read yet; None that the lookup has to
     tell whether that matters.
@@ -231,10 +232,10 @@ class Wanted:
 
     key: str
     place: Callable[[], str]
-    reading: Reading
-    read: TablesRead
-    accepts: Callable[[Entry], bool]
     ttl: int
+    reading: Reading = field(default_factory=Reading)
+    read: TablesRead = field(default_factory=partial(TablesRead, known=True))
+    accepts: Callable[[Entry], bool] = lambda _: True
     fresh: bool = False
     shared: bool = True
     storable: bool | None = True
@@ -284,43 +285,28 @@ class Cache:
 
     async def find(self, wanted: Wanted, *, again: bool = False) -> Found | Lookup:
         """Return an entry that answers, or what is known of its key without one."""
-        lookup = await self.lookup(
-            wanted.key,
-            wanted.place(),
-            wanted.reading,
-            wanted.read,
-            wanted.ttl,
-            again=again,
-        )
+        lookup = await self.lookup(wanted, again=again)
         entry = None if wanted.fresh else lookup.entry
         if entry is not None and wanted.accepts(entry):
             return Found(entry)
         return lookup
 
-    async def lookup(
-        self,
-        key: str,
-        place: str,
-        reading: Reading,
-        read: TablesRead,
-        ttl: int,
-        *,
-        again: bool = False,
-    ) -> Lookup:
+    async def lookup(self, wanted: Wanted, *, again: bool = False) -> Lookup:
         """Read an entry and the versions that it needs, in one round trip.
 
-        Versions that are begun for it live a little longer than it, `ttl` seconds.
+        Versions that are begun for it live a little longer than it.
         """
-        names = namespaces_of(key)
-        wanted = list(dict.fromkeys([*names, *sorted(read.names)]))
-        places = [version_place(self.prefix, name) for name in wanted]
-        seconds = ttl + _SLACK
+        place, reading = wanted.place(), wanted.reading
+        own = namespaces_of(wanted.key)
+        names = list(dict.fromkeys([*own, *sorted(wanted.read.names)]))
+        places = [version_place(self.prefix, name) for name in names]
+        seconds = wanted.ttl + _SLACK
         try:
             data, *found = await reading.fetch(self, [place, *places], again=again)
             found = await self._begin(places, found, seconds)
-            known = dict(zip(wanted, map(_text, found), strict=True))
+            known = dict(zip(names, map(_text, found), strict=True))
             entry = await self.current(self.read(data, place), known, reading)
-            if entry is None and not read.known:
+            if entry is None and not wanted.read.known:
                 others = sorted(all_tables() - known.keys())
                 more = [version_place(self.prefix, name) for name in others]
                 found = await reading.fetch(self, more, again=again)
@@ -329,11 +315,10 @@ class Cache:
                 places += more
         except StoreError as error:
             log.warning("Cache lookup failed: %s", error)
-            return Lookup(key, place, None, None)
+            return Lookup(place)
         open_ = {n: v for n, v in known.items() if not v.startswith(_CLOSED)}
-        own = {n: open_[n] for n in names if n in open_}
-        versions = own if own.keys() >= set(names) else None
-        return Lookup(key, place, versions, entry, open_, reading.knew(places))
+        versions = {n: open_[n] for n in own} if open_.keys() >= set(own) else None
+        return Lookup(place, versions, entry, open_, reading.knew(places))
 
     def read(self, data: bytes | None, place: str) -> Entry | None:
         """Return the entry that was stored in this place and has not expired."""

@@ -186,7 +186,7 @@ _RARE = {
 }
 
 _DIRECTIVE = re.compile(r'([^\s,;="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,;"]*))?')
-_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_ENTITY_TAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 # RFC 9110 15.4.5: what a 304 repeats of the 200 that it stands for.
 _IN_304 = {"cache-control", "content-location", "date", "etag", "expires", "vary"}
 
@@ -218,35 +218,24 @@ class Directives:
     no_store: bool = False
     only_if_cached: bool = False
     max_age: int | None = None
-    min_fresh: int | None = None
 
     def accepts(self, entry: Entry) -> bool:
         """Tell whether the request may be answered from this entry."""
-        if self is _NONE:
-            return True
-        age, left = age_of(entry), entry.expires_at - time.time()
-        return not (
-            self.no_cache
-            or (self.max_age is not None and age >= self.max_age)
-            or (self.min_fresh is not None and left < self.min_fresh)
-        )
-
-
-_NONE = Directives()
+        young = self.max_age is None or age_of(entry) < self.max_age
+        return young and not self.no_cache
 
 
 def directives_of(headers: Fields) -> Directives:
     """Read the request's Cache-Control, or the older Pragma where there is none."""
     text = _combined(headers, "cache-control")
     if text is None:
-        return Directives(no_cache=True) if "pragma" in headers else _NONE
+        return Directives(no_cache="pragma" in headers)
     found = _directives(text)
     return Directives(
         no_cache="no-cache" in found,
         no_store="no-store" in found,
         only_if_cached="only-if-cached" in found,
         max_age=_seconds(found.get("max-age")),
-        min_fresh=_seconds(found.get("min-fresh")),
     )
 
 
@@ -297,26 +286,13 @@ def entity_tag(body: bytes, *, weak: bool) -> str:
     return f'{"W/" if weak else ""}"{blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def condition_status(headers: Fields, tag: str) -> int:
-    """Return the status that the request's conditions give: 200, 304 or 412."""
-    match = _combined(headers, "if-match")
-    if match is not None and not _matches(match, tag, weak=False):
-        return 412
-    none_match = _combined(headers, "if-none-match")
-    if none_match is not None and _matches(none_match, tag, weak=True):
-        return 304
-    return 200
-
-
 def answer_to(request: Fields, headers: Pairs, tags: Tags) -> tuple[int, RawHeaders]:
-    """Return the status and the headers with which a stored 200 answers a request."""
-    status = 200
-    if tags != "none" and ("if-none-match" in request or "if-match" in request):
-        status = condition_status(request, dict(headers).get("etag", ""))
-    if status == 412:
-        return status, []
-    kept = headers if status == 200 else [h for h in headers if h[0] in _IN_304]
-    return status, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in kept]
+    """Return the status, 200 or 304, and headers with which a stored 200 answers."""
+    known = _combined(request, "if-none-match") if tags != "none" else None
+    has_it = known is not None and _names(known, dict(headers).get("etag", ""))
+    kept = [h for h in headers if h[0] in _IN_304] if has_it else headers
+    raw = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in kept]
+    return 304 if has_it else 200, raw
 
 
 def with_vary(value: str, more: Iterable[str] = ()) -> str:
@@ -376,11 +352,7 @@ def _until(date: str) -> int:
         return 0
 
 
-def _matches(field: str, tag: str, *, weak: bool) -> bool:
-    if field.strip() == "*":
-        return True
-    own_weak, own = tag.startswith("W/"), tag.removeprefix("W/").strip('"')
-    return any(
-        value == own and (weak or not (prefix or own_weak))
-        for prefix, value in _ENTITY_TAG.findall(field)
-    )
+def _names(field: str, tag: str) -> bool:
+    """Tell whether an If-None-Match has this tag, compared weakly (RFC 9110 8.8.3)."""
+    own = tag.removeprefix("W/").strip('"')
+    return field.strip() == "*" or own in _ENTITY_TAG.findall(field)

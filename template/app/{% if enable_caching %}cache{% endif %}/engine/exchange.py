@@ -174,6 +174,19 @@ class Exchange:
         self.settle("BYPASS", "fwd=bypass", f"detail={detail}")
         policy.say(reason)
 
+    def bypass_unkeyed(self, policy: CachePolicy, error: Exception) -> None:
+        """Say that, where nothing told the request from others."""
+        why = str(error)
+        if isinstance(error, Unstable):
+            why = f"its answer may depend on {why}, which cannot be part of a key"
+        self.bypass(policy, "unshareable", why)
+
+    async def refuse_to_run(self, ticket: Ticket) -> Response:
+        """Return the answer to a client that wants no run (RFC 9111 5.2.1.7)."""
+        await ticket.land(None, abandoned=True)
+        self.settle("MISS", "detail=only-if-cached")
+        return Response(status_code=504)
+
 
 class RecordedState(MutableMapping[str, Any]):
     """A request's state, which tells what was read that others had put in."""
@@ -407,9 +420,5 @@ def cache_of_task() -> Cache | None:
 def caches_of_task() -> list[Cache]:
     """Return those that have to hear of a change here: where nothing tells, all."""
     own = cache_of_task()
-    return list(running) if own is None else caches_with(own.prefix)
-
-
-def caches_with(prefix: str) -> list[Cache]:
-    """Return the running caches with this prefix: applications may share one."""
-    return [cache for cache in running if cache.prefix == prefix]
+    # Applications may share a prefix.
+    return [each for each in running if own is None or each.prefix == own.prefix]

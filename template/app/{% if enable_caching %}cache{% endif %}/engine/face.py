@@ -10,7 +10,7 @@ import time
 from fastapi_cache import FastAPICache
 from fastapi_cache.types import Backend
 
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
+from app.cache.engine.cache import Cache, Lookup, Wanted
 from app.cache.engine.entry import ROOT, Entry
 from app.cache.engine.exchange import caches_of_task
 
@@ -60,7 +60,4 @@ def show_face(prefix: str) -> None:
 
 
 async def _lookup(cache: Cache, key: str, ttl: int) -> Lookup:
-    read = TablesRead()
-    read.learn(())  # no handler, no tables
-    place = f"{cache.prefix}:value:{key}"
-    return await cache.lookup(key, place, Reading(), read, ttl)
+    return await cache.lookup(Wanted(key, lambda: f"{cache.prefix}:value:{key}", ttl))

@@ -220,8 +220,8 @@ class Recorder:
         body, pairs = message.get("body", b""), pairs_of(start["headers"])
         fresh = pairs_of(run.fresh) if run is not None else ()
         own = tuple(pair for pair in pairs if pair not in fresh)
-        ttl, shared = (run.ticket.ttl, run.shared) if run is not None else (0, False)
-        lifetime = lifetime_of(own, ttl, shared=shared)
+        ttl = run.ticket.wanted.ttl if run is not None else 0
+        lifetime = lifetime_of(own, ttl, shared=run is not None and run.shared)
         if start["status"] != 200 or lifetime.why_not:
             if run is not None and start["status"] == 200:
                 exchange.unstored(run.policy, lifetime.why_not)

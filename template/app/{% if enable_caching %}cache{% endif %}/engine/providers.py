@@ -78,14 +78,12 @@ def _is_declared(declared: WeakSet[Call], call: Any) -> bool:
 class Sight:
     """What a route's answer may have been made from.
 
-    `principal`: from who asks; `raw`: from anything in the request; `others`: from what
-    a dependency found that is neither provider nor check; `headers`, `cookies`
-    and `query` are the names that dependencies declare.
+    `principal`: from who asks; `raw`: from anything in the request; `headers`,
+    `cookies` and `query` are the names that dependencies declare.
     """
 
     principal: bool = False
     raw: bool = False
-    others: bool = False
     headers: set[str] = field(default_factory=set)
     cookies: set[str] = field(default_factory=set)
     query: set[str] = field(default_factory=set)
@@ -115,7 +113,6 @@ def _look(dependant: Dependant, sight: Sight, *, is_handler: bool = False) -> No
         if isinstance(child.call, SecurityBase):
             sight.raw = True  # whoever takes credentials knows more than we do
         elif not is_provider(child.call):
-            sight.others = True
             sight.raw |= _takes_request(child)
         sight.headers |= {n.lower() for n in names_of(child.header_params, sight)}
         sight.cookies |= names_of(child.cookie_params, sight)

@@ -103,12 +103,11 @@ class CachedRoute:
         plain = type(route.original_route) is APIRoute
         self._direct = plain and policy.coder is None and function is policy.wrapper
         self.sight = sight_of(self._dependant)
-        self._told_who = self.sight.told
         headers = names_of(self._dependant.header_params, self.sight)
         self._waiting = deferred(self._dependant) if self._direct else []
         early = [d for d in self._dependant.dependencies if d not in self._waiting]
         # Whether what runs before the handler is no more than a check.
-        self._only_checks = not self._told_who and all(
+        self._only_checks = not self.sight.told and all(
             is_check(each.call) for each in early
         )
         self._early = False  # whether the key builder needs the providers, too
@@ -205,12 +204,8 @@ class CachedRoute:
             self._learned |= looked_at(exchange)
             told = self._told(exchange, request, values)
             self._variant(exchange, told)
-        except Unstable as error:
-            why = f"its answer may depend on {error}, which cannot be part of a key"
-            exchange.bypass(self.policy, "unshareable", why)
-            return await self._run(request, values)
-        except KeyFailed as error:
-            exchange.bypass(self.policy, "unshareable", str(error))
+        except (KeyFailed, Unstable) as error:
+            exchange.bypass_unkeyed(self.policy, error)
             return await self._run(request, values)
 
         def place() -> str:
@@ -238,10 +233,10 @@ class CachedRoute:
         wanted = Wanted(
             key,
             place,
+            self.policy.expire or cache.settings.cache_default_ttl,
             exchange.reading,
             self.policy.tables,
             accepts,
-            self.policy.expire or cache.settings.cache_default_ttl,
             fresh=directives.no_cache,
             shared=not exchange.reading.open,
             # What a middleware has begun may read what was there before the versions.
@@ -253,10 +248,8 @@ class CachedRoute:
         if isinstance(found, Found):
             return _replay(exchange, found, fresh)
         if directives.only_if_cached:
-            await found.land(None, abandoned=True)
-            exchange.settle("MISS", "detail=only-if-cached")
-            return Response(status_code=504)  # RFC 9111 5.2.1.7
-        told_who = self._told_who or self.policy.names_who_asks
+            return await exchange.refuse_to_run(found)
+        told_who = self.sight.told or self.policy.names_who_asks
         exchange.run = Run(
             self.policy,
             found,
@@ -329,12 +322,11 @@ class CachedRoute:
 
         Raises Unstable where nothing does.
         """
-        sight, vary, headers = self.sight, self.policy.vary, exchange.headers
+        sight, headers = self.sight, exchange.headers
         scope, own = request.scope, stable_items(values)
         told: list[Any] = [self._about, scope.get("root_path", ""), own]
-        if self._by_host:
-            told.append(headers.getlist("host"))
-        told.append([[n, headers.getlist(n)] for n in sorted(sight.headers)])
+        names = self._named | ({"host"} if self._by_host else set())
+        told.append([[name, headers.getlist(name)] for name in sorted(names)])
         if sight.cookies:
             told.append([[n, request.cookies.get(n)] for n in sorted(sight.cookies)])
         if sight.query:
@@ -342,14 +334,12 @@ class CachedRoute:
         told.append({n: str(v) for n, v in request.path_params.items()})
         told.append({n: outline(values[n]) for n in self._found if n not in own})
         if any(n in values and n not in own for n in self._declared):
-            told.append([[n, headers.getlist(n)] for n in sorted(self._named)])
             told.append(raw_request(request, exchange))
-        if self._told_who:
+        if sight.told:
             told.append(identity_of(request))
-        if vary is not None:
-            told.append([[n.lower(), headers.getlist(n.lower())] for n in sorted(vary)])
         if sight.raw:
-            told.append(raw_request(request, exchange, headers_too=vary is None))
+            all_of_them = self.policy.vary is None
+            told.append(raw_request(request, exchange, headers_too=all_of_them))
         return digest(told, exchange.cache.secret)
 
     def _variant_of(

@@ -11,8 +11,6 @@ from app.cache.engine.cache import (
     Cache,
     Found,
     Lookup,
-    Reading,
-    TablesRead,
     Wanted,
     under_way,
 )
@@ -31,10 +29,8 @@ class Ticket:
     """
 
     cache: Cache
+    wanted: Wanted
     lookup: Lookup
-    reading: Reading
-    read: TablesRead
-    ttl: int
     storable: bool
     why_not: str = ""  # what of the run forbids to store it
     run: tuple[str, ...] = ()
@@ -43,7 +39,7 @@ class Ticket:
     owner: bytes = field(default_factory=lambda: secrets.token_bytes(12))
 
     def __post_init__(self) -> None:
-        under_way[ref(self.reading, under_way.pop)] = self.cache.loop
+        under_way[ref(self.wanted.reading, under_way.pop)] = self.cache.loop
 
     def entry(
         self,
@@ -63,22 +59,31 @@ class Ticket:
         if not self.storable or self.why_not or versions is None:
             return None
         now, longest = time.time(), self.cache.store.longest
-        seconds = min(self.ttl if ttl is None else ttl, longest)
+        seconds = min(self.wanted.ttl if ttl is None else ttl, longest)
         return Entry(versions, now, now + seconds, age, status, headers, body)
 
     def versions(self) -> dict[str, str] | None:
         """Return those of all that the run depends on, None when nobody can tell."""
-        own, used = self.lookup.versions, self.reading.versions
-        if own is None or not self.reading.complete:
+        reading, used = self.wanted.reading, self.wanted.reading.versions
+        own, known = self.lookup.versions, self.lookup.tables
+        if own is None or not reading.complete:
             return None
-        known = self.lookup.tables
         if any(known.get(name, version) != version for name, version in used.items()):
             return None
-        tables = self.reading.uncovered(self.lookup.key)
-        self.read.learn(tables)
+        tables = reading.uncovered(self.wanted.key)
+        self.wanted.read.learn(tables)
         if not known.keys() >= set(tables):
             return None  # the next run is told of its version first
         return own | used | {name: known[name] for name in tables}
+
+    async def serves(self, entry: Entry) -> bool:
+        """Tell whether an entry that was made meanwhile may answer, and does."""
+        known, reading = self.lookup.versions or {}, self.wanted.reading
+        try:
+            current = await self.cache.current(entry, known, reading)
+        except StoreError:
+            return False
+        return current is not None and self.wanted.accepts(current)
 
     async def store(self, place: str, entry: Entry) -> bool:
         """Store what the run made, and land; False when the store did not take it."""
@@ -110,9 +115,7 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
     give_up = time.monotonic() + LONGEST_WAIT
     while True:
         storable = lookup.first if wanted.storable is None else wanted.storable
-        ticket = Ticket(
-            cache, lookup, wanted.reading, wanted.read, wanted.ttl, storable
-        )
+        ticket = Ticket(cache, wanted, lookup, storable)
         if wanted.fresh or not wanted.shared or not storable:
             return ticket
         if lookup.versions is None:
@@ -121,7 +124,7 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
         flight = cache.flights.under_way(run)
         if flight is None:
             ticket.flight = cache.flights.lead(run)
-            return await _lead_cluster(ticket, wanted, give_up)
+            return await _lead_cluster(ticket, give_up)
         try:
             landed = await flight.wait(
                 give_up - time.monotonic(), in_thread=wanted.in_thread
@@ -130,7 +133,7 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
             return ticket
         if landed is not None:
             place, made = landed
-            if place == wanted.place() and await _serves(ticket, made, wanted):
+            if place == wanted.place() and await ticket.serves(made):
                 return Found(made, collapsed=True)
             if place == lookup.place:
                 return ticket
@@ -142,9 +145,7 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
         lookup = found
 
 
-async def _lead_cluster(
-    ticket: Ticket, wanted: Wanted, give_up: float
-) -> Found | Ticket:
+async def _lead_cluster(ticket: Ticket, give_up: float) -> Found | Ticket:
     """Wait while another process runs the handler.
 
     The lease of one that was killed runs out. Another process takes it then, and the
@@ -157,7 +158,7 @@ async def _lead_cluster(
             held, value = await cache.store.acquire(lease, ticket.owner, LEASE, place)
             ticket.lease = lease if held else ""
             entry = cache.read(value, place)
-            if entry is not None and await _serves(ticket, entry, wanted):
+            if entry is not None and await ticket.serves(entry):
                 await ticket.land((place, entry))
                 return Found(entry, collapsed=True)
             if held:
@@ -170,17 +171,6 @@ async def _lead_cluster(
         await ticket.land(None, abandoned=True)
         raise
     return ticket
-
-
-async def _serves(ticket: Ticket, entry: Entry, wanted: Wanted) -> bool:
-    """Tell whether an entry that was made meanwhile may answer, and does."""
-    try:
-        current = await ticket.cache.current(
-            entry, ticket.lookup.versions or {}, ticket.reading
-        )
-    except StoreError:
-        return False
-    return current is not None and wanted.accepts(current)
 
 
 def _digest(run: tuple[str, ...]) -> str:

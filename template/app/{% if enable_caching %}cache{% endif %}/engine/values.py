@@ -78,7 +78,8 @@ class Attempt:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Take note of what the function reads."""
-        token = reading_now.set(self.ticket.reading if self.ticket else self._outer)
+        own = self.ticket.wanted.reading if self.ticket is not None else self._outer
+        token = reading_now.set(own)
         try:
             yield
         finally:
@@ -179,10 +180,7 @@ async def _begin(
         if serving is None:
             policy.say(str(error))
             return attempt
-        why = str(error)
-        if isinstance(error, Unstable):
-            why = f"its answer may depend on {why}, which cannot be part of a key"
-        serving.exchange.bypass(policy, "unshareable", why)
+        serving.exchange.bypass_unkeyed(policy, error)
         return attempt
 
     directives = directives_of(serving.exchange.headers) if serving else Directives()
@@ -207,10 +205,10 @@ async def _begin(
     wanted = Wanted(
         key,
         lambda: cache.place(key, variant),
+        policy.expire or cache.settings.cache_default_ttl,
         reading,
         policy.tables,
         accepts,
-        policy.expire or cache.settings.cache_default_ttl,
         fresh=directives.no_cache,
         storable=not (
             reading.root.open
@@ -225,9 +223,8 @@ async def _begin(
     if serving is not None:
         serving.exchange.found(found, fresh=directives.no_cache)
     if isinstance(found, Ticket) and directives.only_if_cached and serving is not None:
-        await found.land(None, abandoned=True)
-        serving.exchange.settle("MISS", "detail=only-if-cached")
-        attempt.answered, attempt.value = True, Response(status_code=504)
+        attempt.value = await serving.exchange.refuse_to_run(found)
+        attempt.answered = True
         return attempt
     if isinstance(found, Ticket):
         attempt = Attempt(policy, serving)

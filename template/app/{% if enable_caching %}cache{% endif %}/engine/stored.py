@@ -1,25 +1,21 @@
-"""What is stored for a request, and dropping it by its namespace."""
+"""What is stored for a request, and what speaks against it: for commands and pages."""
 
 import time
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from app.cache.engine.cache import Cache, Lookup, Reading, TablesRead
+from app.cache.engine.cache import Cache, Lookup, Wanted
 from app.cache.engine.entry import (
     Entry,
     age_of,
     may_overlap,
     namespaces_of,
-    owner_of,
     version_place,
 )
-from app.cache.engine.memory import OtherMemory
 from app.cache.engine.policy import policies
 from app.cache.engine.rules import all_tables, rules
 from app.cache.engine.store import CLOSED
-from app.cache.setup import opened_caches
-from app.config import Settings
 
 
 async def looked_up(
@@ -35,11 +31,8 @@ async def looked_up(
     `inherited` are namespaces that the entry would have from what was used before it.
     Without `hit`, an entry that is valid counts as one.
     """
-    reading, read = Reading(), TablesRead()
-    read.learn(())  # what its handler reads is of no use here
-    lookup = await cache.lookup(
-        key, place, reading, read, cache.settings.cache_default_ttl
-    )
+    wanted = Wanted(key, lambda: place, cache.settings.cache_default_ttl)
+    reading, lookup = wanted.reading, await cache.lookup(wanted)
     (data,) = await reading.fetch(cache, [place])
     entry = cache.read(data, place)
     hit = lookup.entry is not None if hit is None else hit
@@ -68,22 +61,6 @@ async def looked_up(
         left = max(0, int(entry.expires_at - time.time()))
         shown |= {"age": f"{age_of(entry)} s", "expires in": f"{left} s"}
     return shown
-
-
-async def dropped(settings: Settings, namespace: str, cause: str) -> str:
-    """Drop a namespace, and return in a sentence what that did."""
-    name = owner_of(namespace)
-    async with opened_caches(settings) as caches:
-        for cache in caches:
-            await cache.invalidate([namespace], cause)
-        undone = any(cache.store.fallback for cache in caches)
-        whole = any(isinstance(cache.store, OtherMemory) for cache in caches)
-    if undone:
-        what = name or "everything"
-        return f"Not dropped yet: {what}; see: api-admin cache status"
-    if whole:
-        return "Dropped everything that services on this machine have in memory."
-    return f"Dropped {name} and all below it." if name else "Dropped everything."
 
 
 def warning(namespace: str) -> str:
