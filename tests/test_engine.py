@@ -34,7 +34,7 @@ SAME_IN_EACH_VARIANT = [
     "engine/test_as_without.py",
     "engine/test_bounded.py",
     "engine/test_counts.py",
-    "engine/test_equal.py",
+    "engine/test_forms.py",
     "engine/test_face.py",
     "engine/test_fence.py",
     "engine/test_head.py",

@@ -103,11 +103,12 @@ class CachedRoute:
         plain = type(route.original_route) is APIRoute
         self._direct = plain and policy.coder is None and function is policy.wrapper
         self.sight = sight_of(self._dependant)
+        self._told_who = self.sight.told
         headers = names_of(self._dependant.header_params, self.sight)
         self._waiting = deferred(self._dependant) if self._direct else []
         early = [d for d in self._dependant.dependencies if d not in self._waiting]
         # Whether what runs before the handler is no more than a check.
-        self._only_checks = not self.sight.told and all(
+        self._only_checks = not self._told_who and all(
             is_check(each.call) for each in early
         )
         self._early = False  # whether the key builder needs the providers, too
@@ -249,7 +250,7 @@ class CachedRoute:
             return _replay(exchange, found, fresh)
         if directives.only_if_cached:
             return await exchange.refuse_to_run(found)
-        told_who = self.sight.told or self.policy.names_who_asks
+        told_who = self._told_who or self.policy.names_who_asks
         exchange.run = Run(
             self.policy,
             found,
@@ -335,7 +336,7 @@ class CachedRoute:
         told.append({n: outline(values[n]) for n in self._found if n not in own})
         if any(n in values and n not in own for n in self._declared):
             told.append(raw_request(request, exchange))
-        if sight.told:
+        if self._told_who:
             told.append(identity_of(request))
         if sight.raw:
             all_of_them = self.policy.vary is None

@@ -7,24 +7,20 @@ A value is stored only if it reads back equal, in value and in type.
 import asyncio
 import dis
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from functools import lru_cache, partial
 from types import CellType, FunctionType
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 from anyio import from_thread
-from fastapi import Request, Response
-from pydantic import TypeAdapter
+from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.cache.engine.cache import Cache, Found, Reading, Wanted, reading_now
 from app.cache.engine.commits import begun
 from app.cache.engine.entry import Directives, Entry, directives_of
-from app.cache.engine.equal import equal
 from app.cache.engine.exchange import (
     Exchange,
     Serving,
@@ -32,6 +28,7 @@ from app.cache.engine.exchange import (
     current,
     put_by_run,
 )
+from app.cache.engine.forms import Unformed, encoded, form_of
 from app.cache.engine.policy import (
     CachePolicy,
     KeyFailed,
@@ -42,24 +39,6 @@ from app.cache.engine.policy import (
     stable,
 )
 from app.cache.engine.ticket import Ticket, admit
-
-# A field of such a name, the hash of a password or a JWT: it stays where it is.
-_SECRET = re.compile(
-    rb'(?:password|secret|hash|(?:access|refresh|id|api)_?(?:token|key)|private_?key)":'
-    rb"|password_hash|key_hash|\$argon2|\beyJ[\w-]+\.eyJ",
-    re.IGNORECASE,
-)
-
-
-class Unformed(Exception):
-    """Nothing tells how a function's values are stored."""
-
-
-class Form(NamedTuple):
-    """How a function's values are stored."""
-
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
 
 
 class Attempt:
@@ -94,7 +73,7 @@ class Attempt:
         try:
             if _besides(self._serving) != self._before:
                 policy.say("it sets more than a value: a header, a status, a task")
-            elif (body := _encoded(policy, result)) is not None:
+            elif (body := encoded(policy, result)) is not None:
                 entry = ticket.entry(body)
                 stored = entry and await ticket.store(ticket.lookup.place, entry)
                 if stored and self._serving is not None:
@@ -174,7 +153,7 @@ async def _begin(
     bound.apply_defaults()  # so that `f(5)` and `f(id=5)` are one call
     given = dict(bound.arguments)
     try:
-        form = _form_of(policy.function, policy.coder)
+        form = form_of(policy.function, policy.coder)
         key, variant = await _told_apart(policy, cache, serving, given)
     except (KeyFailed, Unformed, Unstable) as error:
         if serving is None:
@@ -328,48 +307,3 @@ def _has_read(session: AsyncSession | Session) -> bool:
 @lru_cache(maxsize=1024)
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
-
-
-@lru_cache(maxsize=1024)
-def _form_of(function: Callable[..., Any], coder: Any) -> Form:
-    """Return how the values are stored. Raises Unformed where nothing tells."""
-    if coder is not None:
-        return Form(coder.encode, coder.decode)
-    try:
-        kind = get_type_hints(function, include_extras=True).get("return", Response)
-        adapter = TypeAdapter(kind)
-    except Exception as error:  # a name or a type that only the owner knows
-        raise Unformed(
-            "it has no return type to be stored by; add one, or a coder, or put "
-            f"@cached right below the route's decorator ({type(error).__name__})"
-        ) from None
-    return Form(
-        partial(adapter.dump_json, by_alias=False, round_trip=True, warnings=False),
-        partial(adapter.validate_json, by_alias=False, by_name=True),
-    )
-
-
-def _encoded(policy: CachePolicy, value: Any) -> bytes | None:
-    """Return what is stored of a value; None, with a warning, if that is not equal."""
-    form = _form_of(policy.function, policy.coder)
-    kind = type(value).__qualname__
-    why = (
-        "does not read back as it was; return what its annotation says, or give "
-        "@cached a coder that keeps it"
-    )
-    try:
-        if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-            raise TypeError("it can be read once only")
-        # Writing what is iterated over would use it up; a copy of that fails, or is it.
-        body = form.encode(value if policy.coder else deepcopy(value))
-        if _SECRET.search(body):
-            why = "holds a password, a token, or a hash of one; return it without that"
-        elif equal(value, form.decode(body)):
-            return body
-    except Exception as error:  # what a coder raises cannot be known, nor what it says
-        why = (
-            f"cannot be stored ({type(error).__name__}); return another, or give "
-            "@cached a coder that keeps it"
-        )
-    policy.say(f"a value of type {kind} {why}")
-    return None

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, TypeAdapter
 
-from app.cache.engine.equal import equal
+from app.cache.engine.forms import equal
 from app.models import User
 from tests.engine.test_values import described
 
