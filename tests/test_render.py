@@ -226,6 +226,11 @@ def test_a_service_s_tests_know_what_the_cache_offers_and_no_more(
             assert not inside or inside[0] in offered, f"{name}: {inside}"
 
 
+def test_a_service_with_the_default_answers_has_few_files(template: Template) -> None:
+    """Copier takes its time for each, and an owner has to find their way."""
+    assert len(template.render().files()) <= 180
+
+
 def test_two_renders_differ_only_in_their_secrets(template: Template) -> None:
     answers = as_answers(VARIANTS[2])
     one, two = (template.copy(**answers).files() for _ in range(2))
