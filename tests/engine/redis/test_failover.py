@@ -144,6 +144,27 @@ async def test_a_stalled_event_loop_is_no_outage(
         assert (await shelf.health())["detail"]["openings"] == 0
 
 
+async def test_an_event_loop_that_is_always_busy_is_no_outage(
+    database_url: str, valkey: Valkey, shelf: Shelf
+) -> None:
+    """Each turn of it takes longer than Redis has for its answer."""
+
+    async def work() -> None:
+        while True:
+            time.sleep(0.03)  # noqa: ASYNC251 - it is the work
+            await asyncio.sleep(0)
+
+    async with shelf.in_redis(database_url, valkey, CACHE_TIMEOUT="0.1"):
+        await shelf.read()
+        working = [asyncio.create_task(work()) for _ in range(5)]
+        for _ in range(3):
+            assert (await shelf.read())[1].startswith("fastapi; hit")
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
+        assert (await shelf.health())["detail"]["openings"] == 0
+
+
 async def test_a_cancelled_client_leaves_the_connection_in_step(
     database_url: str, valkey: Valkey, shelf: Shelf
 ) -> None:

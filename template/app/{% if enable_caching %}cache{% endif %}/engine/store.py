@@ -82,7 +82,7 @@ class Store(Protocol):
         ...
 
     async def release(self, lease: str, owner: bytes) -> None:
-        """Give a lease back, if it is still this owner's; do not wait for that."""
+        """Give a lease back, if it is still this owner's."""
         ...
 
     async def ping(self) -> None:

@@ -159,9 +159,9 @@ class Failover:
         return held, value
 
     async def release(self, lease: str, owner: bytes) -> None:
+        await self._either(lambda store: store.release(lease, owner))
         if not self.fallback:
             self._leases.pop(lease, None)
-            await self._redis.release(lease, owner)
 
     async def open(self) -> None:
         """Look for Redis, and go on without it when it does not answer at once."""

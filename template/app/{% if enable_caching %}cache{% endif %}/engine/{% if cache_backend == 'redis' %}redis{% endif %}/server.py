@@ -5,9 +5,7 @@
 
 import asyncio
 import logging
-import math
 import re
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -65,8 +63,8 @@ async def round_trip(
     return replies
 
 
-# A process that was busy meanwhile (its timer fires late, or it used the processor for
-# half of the time) has not looked for the answer yet: it waits again, not for ever.
+# A process that is told of the deadline late was busy, and has not looked for the
+# answer yet: it waits again, not for ever.
 _LATE = 0.005  # seconds
 _WAITS = 5
 
@@ -76,9 +74,6 @@ class _Job:
     names: Sequence[bytes]
     commands: Sequence[Command]
     replies: asyncio.Future[list[Any]]
-    due: float = math.inf  # by the loop's clock
-    used: float = 0.0  # of the processor when it was asked, in seconds
-    waits: int = _WAITS
 
 
 class Line:
@@ -96,23 +91,14 @@ class Line:
         self._waiting: list[_Job] = []
         self._sent: list[_Job] = []
         self._sender: asyncio.Task[None] | None = None
-        self._alarm: asyncio.Handle | None = None
-        self._alarm_at = 0.0
         self._nobody = Context()  # what serves all requests keeps none of them
 
     async def ask(self, *commands: Command, keys: Sequence[bytes] = ()) -> list[Any]:
         """Return the replies to the commands, and then the values of `keys`.
 
-        Raises StoreError for an error among them, and when they do not come in time.
+        What is asked for while a batch is under way is in the next one. Raises
+        StoreError for an error among the replies, and when they do not come in time.
         """
-        job = self.post(*commands, keys=keys)
-        job.due = asyncio.get_running_loop().time() + self.timeout
-        job.used = time.thread_time()
-        self._set_alarm(job.due)
-        return await job.replies
-
-    def post(self, *commands: Command, keys: Sequence[bytes] = ()) -> _Job:
-        """Send commands with the next batch, without waiting for the replies."""
         loop = asyncio.get_running_loop()
         job = _Job(keys, commands, loop.create_future())
         self._waiting.append(job)
@@ -120,7 +106,15 @@ class Line:
             self._sender = loop.create_task(
                 self._send(), name="cache requests", context=self._nobody
             )
-        return job
+        for _ in range(_WAITS):
+            due = loop.time() + self.timeout
+            await asyncio.wait([job.replies], timeout=self.timeout)
+            if job.replies.done():
+                return job.replies.result()
+            if loop.time() - due < _LATE:
+                break
+        missed = TimeoutError(f"no answer within {self.timeout} s")
+        raise StoreError(self._explain(missed))
 
     def abandon(self, reason: str) -> None:
         """Have nobody wait any longer for what was asked."""
@@ -131,43 +125,11 @@ class Line:
     async def close(self) -> None:
         """Give the connection up; who still waits is told."""
         self.abandon("the cache was closed")
-        if self._alarm is not None:
-            self._alarm.cancel()
         if self._sender is not None:
             self._sender.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sender
         await self._link.close()
-
-    def _set_alarm(self, due: float) -> None:
-        """Have `_look` called then; one alarm is enough for all, the next one due."""
-        if self._alarm is not None:
-            if self._alarm_at <= due:
-                return
-            self._alarm.cancel()
-        loop = asyncio.get_running_loop()
-        self._alarm_at = due  # uvloop's handles do not all tell
-        self._alarm = loop.call_at(due, self._look, context=self._nobody)
-
-    def _look(self) -> None:
-        """Refuse what is due."""
-        self._alarm = None
-        now, used = asyncio.get_running_loop().time(), time.thread_time()
-        following = math.inf
-        for job in (*self._sent, *self._waiting):
-            if job.replies.done():
-                continue
-            if job.due <= now:
-                busy = used - job.used >= self.timeout / 2 or now - job.due >= _LATE
-                job.waits -= 1
-                if not busy or not job.waits:
-                    missed = TimeoutError(f"no answer within {self.timeout} s")
-                    _refuse(job, StoreError(self._explain(missed)))
-                    continue
-                job.due, job.used = now + self.timeout, used
-            following = min(following, job.due)
-        if following < math.inf:
-            self._set_alarm(following)
 
     async def _send(self) -> None:
         while self._waiting:
@@ -397,8 +359,7 @@ class RedisServer:
         return holder is None, value
 
     async def release(self, lease: str, owner: bytes) -> None:
-        # Nobody waits for it: a lease that is not given back runs out.
-        self.line.post(_give_back(lease, owner))
+        await self.line.ask(_give_back(lease, owner))
 
     async def ping(self) -> None:
         await self.line.ask(("PING",))
