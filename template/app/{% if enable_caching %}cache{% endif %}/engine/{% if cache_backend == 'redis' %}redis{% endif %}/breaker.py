@@ -40,17 +40,9 @@ class Outage:
     delivered: int = 0
 
 
-@dataclass(eq=False, slots=True)
-class Undelivered:
-    """An invalidation for Redis, not due before the time `due`.
-
-    That is by the monotonic clock, and to come while its transaction is under way.
-    """
-
-    due: float
-
-
-Kept = dict[tuple[str, bytes], Undelivered]  # by version and owner of its fence
+# Undelivered invalidations by version and owner of its fence, with the time from which
+# on they are due, by the monotonic clock: for some, a transaction is under way.
+Kept = dict[tuple[str, bytes], float]
 
 
 class Breaker:
@@ -143,9 +135,9 @@ class Breaker:
         Those of a transaction under way are due in `hold` seconds.
         """
         due = time.monotonic() + hold
-        self.kept.update(((key, owner), Undelivered(due)) for key in keys)
+        self.kept.update(((key, owner), due) for key in keys)
         if len(self.kept) > LIMIT:
-            self.kept = {(self._root, b""): Undelivered(0.0)}
+            self.kept = {(self._root, b""): time.monotonic()}
         if self.outage is not None:
             self.outage.works = False
         self._tell(self.undelivered.show)
@@ -159,12 +151,12 @@ class Breaker:
     def due(self) -> Kept:
         """Return what can be delivered now."""
         now = time.monotonic()
-        return {each: kept for each, kept in self.kept.items() if kept.due <= now}
+        return {each: due for each, due in self.kept.items() if due <= now}
 
     def deliver(self, tried: Kept) -> None:
         """Forget what Redis has confirmed, but not what was kept again meanwhile."""
-        for each, kept in tried.items():
-            if self.kept.get(each) is kept:
+        for each, due in tried.items():
+            if self.kept.get(each) is due:  # one kept again is another object
                 del self.kept[each]
         if self.outage is not None:
             self.outage.delivered += len(tried)
