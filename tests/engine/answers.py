@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from types import ModuleType
 
 import httpx
 from fastapi import FastAPI
@@ -28,6 +29,14 @@ def cached_paths(app: FastAPI) -> Iterator[str]:
 
 async def contents(storage: str) -> bytes:
     """Return all keys and values that the running cache stores."""
-    module = import_module(f"{storages.__name__}.{storage}")
-    found: bytes = await module.contents(running[-1].store)
+    found: bytes = await _module(storage).contents(running[-1].store)
     return found
+
+
+async def evict(storage: str, place: str) -> None:
+    """Drop one value, as a full store does."""
+    await _module(storage).evict(running[-1].store, place)
+
+
+def _module(storage: str) -> ModuleType:
+    return import_module(f"{storages.__name__}.{storage}")

@@ -53,6 +53,7 @@ from app.cache.engine.store import Store
 from app.config import Settings
 from app.database import Database
 from tests.asgi import lifespan
+from tests.engine.answers import evict
 from tests.engine.each import OUTLIVING, THOROUGH, on_any_storage, opener
 from tests.engine.gated import gated, put_gates
 from tests.engine.schedule import Schedule
@@ -74,9 +75,10 @@ class StaleRead(AssertionError):
 class World:
     """A service with one resource per key, its cache, and who reads and writes it."""
 
-    def __init__(self, schedule: Schedule, app: FastAPI) -> None:
+    def __init__(self, schedule: Schedule, app: FastAPI, storage: str = "") -> None:
         self.schedule = schedule
         self.app = app
+        self.storage = storage
         self.keys = count(1)
         self.data: dict[int, int] = {}
         self.reads = 0
@@ -126,13 +128,13 @@ class World:
                 self.schedule.run(FastAPICache.get_backend().clear(key=f"app:{key}"))
         for place in sorted(self.places):
             if place.startswith(f"app:entry:{key}#"):
-                self.schedule.run(self.caches[0].store.remove(place))
+                self.schedule.run(evict(self.storage, place))
 
     def forget(self, namespace: str) -> None:
         """Drop the version of a namespace, as a full store does."""
         if self.caches:
             place = version_place("app", namespace)
-            self.schedule.run(self.caches[0].store.remove(place))
+            self.schedule.run(evict(self.storage, place))
 
     async def invalidate(self, namespace: str) -> None:
         if self.caches:
@@ -299,7 +301,7 @@ def world(
     app = FastAPI(lifespan=lambda app: cache_lifespan(app, settings))
     app.state.database = Database(settings)
     install_cache(app, settings)
-    world = World(schedule, app)
+    world = World(schedule, app, storage)
     app.get("/items/{key}")(cached(namespace="item", key_builder=_one)(world.handler))
     world.call = cached(namespace="item", key_builder=_value)(world.handler)
     with _running(world, monkeypatch):

@@ -18,6 +18,10 @@ async def contents(store: Memory) -> bytes:
     return b"\n".join(key.encode() + b"\n" + v for key, v in _all(store))
 
 
+async def evict(store: Memory, place: str) -> None:
+    store._drop(place)
+
+
 def _all(store: Memory) -> list[tuple[str, bytes]]:
     kept = {**store._values, **store._versions}
     return [(key, value) for key, (value, _) in kept.items()]

@@ -101,9 +101,6 @@ class Memory:
             stored.append(old or value)
         return stored
 
-    async def remove(self, key: str) -> bool:
-        return self._drop(key)
-
     def clear(self) -> None:
         """Drop everything."""
         self._values.clear()
@@ -202,12 +199,10 @@ class Memory:
             ]
             heapq.heapify(self._expiries)
 
-    def _drop(self, key: str) -> bool:
+    def _drop(self, key: str) -> None:
         found = self._values.pop(key, None) or self._versions.pop(key, None)
-        if found is None:
-            return False
-        self.used_bytes -= _size(key, found[0])
-        return True
+        if found is not None:
+            self.used_bytes -= _size(key, found[0])
 
     async def _sweep(self) -> None:
         while True:

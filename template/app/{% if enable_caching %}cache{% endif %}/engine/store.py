@@ -51,10 +51,6 @@ class Store(Protocol):
         """Store each value unless there is one, and return those that are stored."""
         ...
 
-    async def remove(self, key: str) -> bool:
-        """Remove a value; tell whether there was one."""
-        ...
-
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         """Close versions, in one round trip, until this owner renews them.
 

@@ -129,9 +129,6 @@ class Failover:
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         return await self._either(lambda store: store.add_many(values, expire))
 
-    async def remove(self, key: str) -> bool:
-        return await self._either(lambda store: store.remove(key))
-
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         if not await self._confirmed(lambda: self._redis.fence(keys, owner, seconds)):
             self._breaker.keep(keys, owner, hold=seconds)

@@ -335,9 +335,6 @@ class RedisServer:
         stored = await self._own(names, *commands)
         return [old or new for old, new in zip(stored, values.values(), strict=True)]
 
-    async def remove(self, key: str) -> bool:
-        return bool((await self.line.ask(("DEL", name_of(key))))[0])
-
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         ms = max(1, round(seconds * 1000))
         await self.line.ask(*(_set(key, owner, ms) for key in keys))
