@@ -83,6 +83,11 @@ class Breaker:
             self._tell(self.alone.show)
             self._on_open()
 
+    def take_writes(self) -> None:
+        """Let invalidations go to Redis, so that there is an end to what is kept."""
+        if self.outage is not None:
+            self.outage.works = True
+
     def stay_open(
         self, reason: str, *, works: bool = False, refused: bool = False
     ) -> None:

@@ -83,7 +83,6 @@ class Failover:
         self._epoch = Epoch(epoch)
         self._leases: dict[str, bytes] = {}  # that may be in Redis, with their owners
         self._wake = asyncio.Event()
-        self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed_at = -PAUSE
         self.on_lost: Callable[[str], object] = _unheard  # with the reason
@@ -164,11 +163,10 @@ class Failover:
         """Look for Redis, and go on without it when it does not answer at once."""
         await self._memory.open()
         self._breaker.open("it was not asked yet")
-        self._wake.clear()
-        self._task = asyncio.create_task(self._look(), name="cache failover")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._redis.line.patience / 2):
-                await self._looked.wait()
+                await self._look()
+        self._task = asyncio.create_task(self._keep_looking(), name="cache failover")
 
     async def ping(self) -> None:
         """Make sure that Redis is used and answers; StoreError when not."""
@@ -243,35 +241,31 @@ class Failover:
         self._wake.set()
         self.on_lost(self.outage)
 
-    async def _look(self) -> None:
+    async def _keep_looking(self) -> None:
         while True:
-            outage, again = self._breaker.outage, False
-            try:
-                if outage is None:
-                    await self._beat()
-                else:
-                    again = await self._recover()
-            except (StoreError, OSError) as error:
-                if outage is None:
-                    self._breaker.open(str(error))
-                else:
-                    refused = isinstance(error.__cause__, ResponseError)
-                    self._breaker.stay_open(str(error), refused=refused)
-            if not again:
-                self._looked.set()
-                await self._pause()
+            # By no fixed time: else all processes would ask at the same moment.
+            seconds = PAUSE * random.uniform(0.8, 1.2)  # noqa: S311 - nothing secret
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds / 2 if self.fallback else seconds):
+                    await self._wake.wait()
+                    # Where it fails as soon as it is used, do not try without end.
+                    await asyncio.sleep(self._closed_at + PAUSE - time.monotonic())
+            self._wake.clear()
+            await self._look()
 
-    async def _pause(self) -> None:
-        """Wait, by no fixed time: else all processes would ask at the same moment."""
-        seconds = PAUSE * random.uniform(0.8, 1.2)  # noqa: S311 - nothing secret
-        if self.fallback:
-            seconds /= 2
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-                # Where it fails as soon as it is used, do not try without end.
-                await asyncio.sleep(self._closed_at + PAUSE - time.monotonic())
-        self._wake.clear()
+    async def _look(self) -> None:
+        outage = self._breaker.outage
+        try:
+            if outage is not None:
+                await self._recover()
+            if not self.fallback:
+                await self._beat()
+        except (StoreError, OSError) as error:
+            if outage is None:
+                self._breaker.open(str(error))
+            else:
+                refused = isinstance(error.__cause__, ResponseError)
+                self._breaker.stay_open(str(error), refused=refused)
 
     async def _beat(self) -> None:
         """Say that this process runs, and make up for those that have ended.
@@ -290,29 +284,26 @@ class Failover:
         about = {"version": self._settings.version, **self.health()}
         await self._redis.put(key, json.dumps(about).encode(), _ALIVE)
 
-    async def _recover(self) -> bool:
-        """Use Redis again; StoreError when it does not work.
-
-        True when there is a reason to look again at once.
-        """
+    async def _recover(self) -> None:
+        """Use Redis again, if nobody keeps anything; StoreError when it fails."""
         line = self._redis.line
         if not self._breaker.takes_writes:
             line.timeout = line.patience
         await self._deliver(self._breaker.due())
         await self._beat()
         line.timeout = self._settings.cache_timeout
+        self._breaker.take_writes()
         # Let nobody wait for a run of before, whose answer is not in Redis.
         for lease, owner in list(self._leases.items()):
             await self._redis.release(lease, owner)
         await self._redis.check()
+        await self._deliver(self._breaker.due())  # what came until writes were taken
         self._epoch.ended()  # what comes from here on is seen by `get_many`
-        if not self._breaker.close():
-            return bool(self._breaker.due())
-        self._leases.clear()
-        self._memory.clear()
-        self._closed_at = time.monotonic()
-        self.on_back()
-        return True
+        if self._breaker.close():
+            self._leases.clear()
+            self._memory.clear()
+            self._closed_at = time.monotonic()
+            self.on_back()
 
     async def _deliver(self, kept: Kept) -> None:
         # At once, so that they travel together.
