@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cache.engine import processes
 from app.cache.engine.processes import Marker
 from app.config import Settings
 from tests.engine.each import THOROUGH
@@ -143,23 +142,8 @@ def login(url: str) -> str:
     return token
 
 
-def test_who_has_the_same_number_in_another_container_is_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, same = (Marker(tmp_path / "epoch", "process", apart=True) for _ in range(2))
-    monkeypatch.setattr(processes, "_PROCESS", "of another container")
-    other = Marker(tmp_path / "epoch", "process", apart=True)
-    one.show()
-    same.show()
-    assert not one.others_live()
-    other.show()
-    assert one.others_live()
-    for each in (one, same, other):
-        each.remove()
-
-
 def test_who_has_ended_is_not_there(tmp_path: Path) -> None:
-    one = Marker(tmp_path / "epoch", "process", apart=True)
+    one = Marker(tmp_path / "epoch", "process")
     one.show()
     assert not one.others_live()
     other = tmp_path / "epoch-process-1-other"

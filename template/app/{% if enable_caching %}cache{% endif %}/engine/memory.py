@@ -60,7 +60,7 @@ class Memory:
         self._expiries: list[tuple[float, str]] = []
         self._file = epoch
         self._epoch = Epoch(epoch)
-        self._presence = Marker(epoch, "process", apart=True) if shares else None
+        self._presence = Marker(epoch, "process") if shares else None
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -149,6 +149,7 @@ class Memory:
             try:
                 self._presence.show()
             except OSError as error:
+                self._presence = None
                 log.warning(
                     "No other process on this machine can be told of changes (%s): "
                     "run one process only.",

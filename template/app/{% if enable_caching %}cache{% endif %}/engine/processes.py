@@ -27,8 +27,6 @@ except ImportError:  # Windows
 
 EPOCH_FILE = Path("data/cache-epoch")  # in PostgreSQL's place, the working folder
 _LONGEST_FENCE = 60  # seconds; a time after that is that of a clock which was wrong
-# Processes of two containers may have one number, and a fork has its parent's text.
-_PROCESS = secrets.token_hex(4)
 _FENCES = re.compile(rb"(\w+):(\d+(?:\.\d+)?)")
 
 
@@ -95,16 +93,13 @@ def _fences_in(value: bytes) -> dict[bytes, float]:
 class Marker:
     """The file of one application, and its view of those of others of the same kind.
 
-    They are beside the epoch that they share. With `apart`, those of the same process
-    do not count as others.
+    They are beside the epoch that they share.
     """
 
-    def __init__(self, epoch: Path, kind: str, *, apart: bool = False) -> None:
+    def __init__(self, epoch: Path, kind: str) -> None:
         self._folder = epoch.parent
         self._kind = f"{epoch.name}-{kind}-"
-        self._process = f"{self._kind}{os.getpid()}-{_PROCESS}-"
-        self._path = self._folder / f"{self._process}{secrets.token_hex(8)}"
-        self._apart = apart
+        self._path = self._folder / f"{self._kind}{secrets.token_hex(8)}"
         self._file: IO[str] | None = None
         self._done = {self._path}
 
@@ -137,12 +132,7 @@ class Marker:
         return len(self._found())
 
     def others_live(self) -> bool:
-        """Tell whether others that have a file live; what was left is removed.
-
-        Without a file of its own, it does not know.
-        """
-        if self._file is None:
-            return False
+        """Tell whether others that have a file live; what was left is removed."""
         for _ in self.left_behind():
             pass
         return bool(self._found())
@@ -162,7 +152,4 @@ class Marker:
                     self._done.remove(path)
 
     def _found(self) -> set[Path]:
-        found = set(self._folder.glob(f"{glob.escape(self._kind)}*")) - self._done
-        if self._apart:
-            found = {each for each in found if not each.name.startswith(self._process)}
-        return found
+        return set(self._folder.glob(f"{glob.escape(self._kind)}*")) - self._done

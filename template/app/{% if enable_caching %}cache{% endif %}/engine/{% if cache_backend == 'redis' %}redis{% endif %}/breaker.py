@@ -150,7 +150,7 @@ class Breaker:
 
     def tell_those_alone(self) -> None:
         """Have processes that answer from their memory forget it."""
-        if self.alone.others():
+        if self.alone.others_live():
             self._tell(self._end_epoch)
 
     def due(self) -> Kept:

@@ -275,8 +275,6 @@ class Failover:
         for _ in self._breaker.undelivered.left_behind():
             await self._redis.renew({self._root: _fresh()}, VERSION_TTL)
             self._redis.lost += 1
-        for _ in self._breaker.alone.left_behind():
-            pass  # nobody has to be told of changes there
         if self._breaker.undelivered.others():
             self._breaker.open(OTHERS)
         who = f"{socket.gethostname()}:{os.getpid()}"
