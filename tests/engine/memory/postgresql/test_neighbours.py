@@ -64,7 +64,7 @@ async def until_used(store: LoneMemory) -> None:
 
 async def terminate(store: LoneMemory, database: Database) -> None:
     """Have PostgreSQL end the connection that has the lock, and see it gone."""
-    pid = store._neighbours._driver.get_server_pid()
+    pid = store._neighbours._connection.get_server_pid()
     async with database.engine.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend({pid})"))
     async with asyncio.timeout(10):
@@ -148,7 +148,7 @@ async def test_a_lock_that_a_pooler_has_given_away_counts_as_none(
     settings: Settings, elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(settings, elsewhere) as ours:
-        await ours._neighbours._driver.execute("SELECT pg_advisory_unlock_all()")
+        await ours._neighbours._connection.execute("SELECT pg_advisory_unlock_all()")
         async with asyncio.timeout(10):
             while "as behind a pooler" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
