@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.cache.engine.exchange import running
-from app.cache.engine.redis.server import Line, RedisServer
+from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
@@ -126,7 +126,7 @@ async def test_who_still_waits_when_it_is_closed_is_told(
 ) -> None:
     await forwarder.lead_to(valkey.port)
     far = {"redis_url": SecretStr(forwarder.url), "cache_timeout": 60}
-    server = RedisServer(settings.model_copy(update=far), Line)
+    server = RedisServer(settings.model_copy(update=far))
     await server.ping()
     forwarder.stick()
     asking = [asyncio.create_task(server.get_many(["a"])) for _ in range(2)]

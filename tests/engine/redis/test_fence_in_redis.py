@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from app.cache.engine.redis.server import Line, RedisServer
+from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.store import StoreError
 from app.config import Settings
 from tests.servers.valkey import Valkey
@@ -17,7 +17,7 @@ async def test_a_full_server_loses_the_versions_that_it_cannot_replace(
 ) -> None:
     server = start_valkey()
     url = SecretStr(server.url)
-    store = RedisServer(settings.model_copy(update={"redis_url": url}), Line)
+    store = RedisServer(settings.model_copy(update={"redis_url": url}))
     with Redis.from_url(server.url) as client:
         await store.renew({"a": b"old", "b": b"old"}, 60)
         await store.fence(["b"], b"other", 60)
@@ -36,7 +36,7 @@ async def test_a_full_server_loses_the_versions_that_it_cannot_replace(
 async def test_a_value_of_another_type_is_replaced(
     settings: Settings, redis_url: str
 ) -> None:
-    store = RedisServer(settings, Line)
+    store = RedisServer(settings)
     with Redis.from_url(redis_url) as client:
         client.rpush("{a}", "x")
         await store.fence(["a"], b"me", 60)

@@ -12,8 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from app.cache import cached
-from app.cache.engine.redis.server import Line, RedisServer
-from app.cache.engine.redis.spans import line_of
 from app.config import Settings
 from app.main import create_app
 from tests.asgi import lifespan
@@ -110,12 +108,6 @@ async def test_what_the_cache_asks_for_itself_is_no_span(
     async with asking(settings) as client:
         await client.get("/readyz")
     assert not exporter.get_finished_spans()
-
-
-async def test_without_traces_nothing_is_in_the_way(settings: Settings) -> None:
-    server = RedisServer(settings, line_of)
-    assert type(server.line) is Line
-    await server.close()
 
 
 def of(span: ReadableSpan) -> dict[str, object]:

@@ -51,7 +51,6 @@ from app.cache.engine.processes import Epoch, epoch_file
 from app.cache.engine.redis.breaker import OTHERS, Breaker, Kept
 from app.cache.engine.redis.server import RedisServer
 from app.cache.engine.redis.settings import RedisSettings
-from app.cache.engine.redis.spans import line_of
 from app.cache.engine.store import StoreError
 
 T = TypeVar("T")
@@ -70,7 +69,7 @@ class Failover:
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._root = version_place(settings.cache_prefix, ROOT)
-        self._redis = RedisServer(settings, line_of)
+        self._redis = RedisServer(settings)
         epoch = epoch_file(settings.database_url)
         self._memory = Memory(
             settings.cache_max_bytes,
@@ -275,6 +274,8 @@ class Failover:
         for _ in self._breaker.undelivered.left_behind():
             await self._redis.renew({self._root: _fresh()}, VERSION_TTL)
             self._redis.lost += 1
+        if self._breaker.undelivered.others():
+            self._breaker.open(OTHERS)
         if self._breaker.undelivered.others():
             self._breaker.open(OTHERS)
         who = f"{socket.gethostname()}:{os.getpid()}"

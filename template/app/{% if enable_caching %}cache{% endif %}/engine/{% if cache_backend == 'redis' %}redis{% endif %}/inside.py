@@ -10,7 +10,6 @@ from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis.breaker import UNDELIVERED
 from app.cache.engine.redis.server import RedisServer, key_of, name_of
 from app.cache.engine.redis.settings import RedisSettings
-from app.cache.engine.redis.spans import line_of
 
 
 class Inside:
@@ -18,7 +17,7 @@ class Inside:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._redis = RedisServer(settings, line_of)
+        self._redis = RedisServer(settings)
         self.ping = self._redis.ping
         self.close = self._redis.close
 

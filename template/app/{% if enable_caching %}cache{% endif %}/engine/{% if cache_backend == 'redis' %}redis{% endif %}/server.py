@@ -28,6 +28,7 @@ from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
 from app.cache.engine.redis.connection import HOPS, Command, Link
 from app.cache.engine.redis.settings import RedisSettings, explain
+from app.cache.engine.redis.spans import span_of
 from app.cache.engine.store import StoreError
 
 log = logging.getLogger("app.cache")
@@ -99,6 +100,12 @@ class Line:
         What is asked for while a batch is under way is in the next one. Raises
         StoreError for an error among the replies, and when they do not come in time.
         """
+        with span_of(self._link, commands, keys):
+            return await self._ask_in_time(commands, keys)
+
+    async def _ask_in_time(
+        self, commands: Sequence[Command], keys: Sequence[bytes]
+    ) -> list[Any]:
         loop = asyncio.get_running_loop()
         job = _Job(keys, commands, loop.create_future())
         self._waiting.append(job)
@@ -280,17 +287,13 @@ _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request w
 
 
 class RedisServer:
-    """A store on one connection of redis-py's, by a `line`. It begins patient.
+    """A store on one connection of redis-py's. It begins patient.
 
     Beside redis-py's addresses, redis+sentinel://user:password@host:port,host:port/name/0
     names Sentinels, and the primary that they know by that name.
     """
 
-    def __init__(
-        self,
-        settings: RedisSettings,
-        line: Callable[[Link, Callable[[Exception], str]], Line],
-    ) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.cache_prefix
         self._warned = False
         self._run = b""  # of the server that was used last
@@ -304,7 +307,7 @@ class RedisServer:
                 "special characters in the password URL-encoded."
             ) from None
         self._link = link
-        self.line = line(link, lambda error: explain(error, settings))
+        self.line = Line(link, lambda error: explain(error, settings))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         return await self.line.ask(keys=[name_of(key) for key in keys])
