@@ -55,8 +55,7 @@ class Link:
         )
         self.connection: Any = self._pool.make_connection()
         self._given = self.address
-        self._nodes: list[Address] = []  # of the cluster, if it is one
-        self._lost = 0
+        self._places: list[Address] = []  # to try in turn, in a cluster
 
     @property
     def address(self) -> Address:
@@ -66,7 +65,8 @@ class Link:
     def learn(self, slots: Any) -> None:
         """Note the cluster's nodes, from a reply to CLUSTER SLOTS."""
         found = [node for _, _, *nodes in slots for node in nodes if node[0]]
-        self._nodes = [(host.decode(), port) for host, port, *_ in found]
+        nodes = [(host.decode(), port) for host, port, *_ in found]
+        self._places = [self._given, *nodes]
 
     async def disconnect(self) -> None:
         await self.connection.disconnect(nowait=True)
@@ -105,10 +105,9 @@ class Link:
 
     def go_elsewhere(self) -> None:
         """Try another node the next time: the one that is given, or the next one."""
-        if self._nodes:
-            self._lost += 1
-            places = [self._given, *self._nodes]
-            self._move(*places[self._lost % len(places)])
+        if self._places:
+            self._places.append(self._places.pop(0))
+            self._move(*self._places[0])
 
     def _move(self, host: str, port: int) -> None:
         self.connection.host, self.connection.port = host, port

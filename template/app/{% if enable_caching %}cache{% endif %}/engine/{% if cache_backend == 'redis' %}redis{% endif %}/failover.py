@@ -274,10 +274,6 @@ class Failover:
         for _ in self._breaker.undelivered.left_behind():
             await self._redis.renew({self._root: _fresh()}, VERSION_TTL)
             self._redis.lost += 1
-        if self._breaker.undelivered.others():
-            self._breaker.open(OTHERS)
-        if self._breaker.undelivered.others():
-            self._breaker.open(OTHERS)
         who = f"{socket.gethostname()}:{os.getpid()}"
         key = place(self._settings.cache_prefix, "process", who)
         about = {"version": self._settings.version, **self.health()}

@@ -281,7 +281,6 @@ return done.err and redis.call('DEL', KEYS[1]) or done
 
 
 _RUN = re.compile(rb"^(?:run_id|master_replid):(\w+)", re.MULTILINE)
-_CLUSTER = re.compile(rb"^(?:redis|server)_mode:cluster", re.MULTILINE)
 _REMEMBERED = 2_764_800  # seconds for which the data knows its server
 _PATIENCE = 1.0  # seconds for a connection, and for a batch, where no request waits
 
@@ -406,18 +405,16 @@ class RedisServer:
 
     async def _recognise(self, connection: AbstractConnection, key: bytes) -> None:
         ask = self.line.exchange
-        *about, wrote = await ask(
-            connection, [("INFO", "server"), ("INFO", "replication"), ("GET", key)]
+        about, slots, wrote = await ask(
+            connection,
+            [("INFO", "server", "replication"), ("CLUSTER", "SLOTS"), ("GET", key)],
         )
         if isinstance(wrote, MovedError):
             raise wrote
-        refused = [reply for reply in about if isinstance(reply, Exception)]
-        text = b"\n".join(about) if not refused else b""
-        if _CLUSTER.search(text):
-            (slots,) = await ask(connection, [("CLUSTER", "SLOTS")])
-            if not isinstance(slots, Exception):
-                self._link.learn(slots)
-        run = b" ".join(_RUN.findall(text))
+        if not isinstance(slots, Exception):  # else it is no cluster
+            self._link.learn(slots)
+        refused = isinstance(about, Exception)
+        run = b"" if refused else b" ".join(_RUN.findall(about))
         # Of two primaries at a time, one loses what this process has invalidated in it.
         if run and wrote == run and self._run in {b"", run}:
             self._run = run
@@ -427,7 +424,7 @@ class RedisServer:
             log.warning(
                 "Redis does not say which server it is (%s), so every new connection "
                 "drops everything that is cached. Let the ACL user run INFO.",
-                refused[0],
+                about,
             )
         root = version_place(self._prefix, ROOT)
         renewal = _set(root, b"", 0, new_version(), VERSION_TTL)
