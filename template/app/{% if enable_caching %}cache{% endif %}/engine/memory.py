@@ -110,16 +110,25 @@ class Memory:
 
     async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
         # A process that dies takes this memory with it, but no other one's.
-        if self._presence is not None and self._presence.others_live():
-            end_epoch(self._file, owner=owner, seconds=seconds)
+        if self._has_others():
+            with suppress(OSError):  # it will be the same when the epoch is to end
+                end_epoch(self._file, owner=owner, seconds=seconds)
 
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
         for key, version in versions.items():
             self._write(self._versions, key, version, expire)
-        if self._presence is not None and self._presence.others_live():
+        if not self._has_others():
+            return
+        try:
             end_epoch(self._file, owner=owner)
+        except OSError as error:
+            log.error(
+                "A running service keeps its cached answers until they expire, since "
+                "it cannot be told of this change: %s. Restart it.",
+                error,
+            )
 
     async def acquire(
         self, lease: str, owner: bytes, seconds: int, key: str
@@ -167,6 +176,10 @@ class Memory:
         if self._presence is not None:
             self._presence.remove()
         self.clear()
+
+    def _has_others(self) -> bool:
+        """Tell whether another process may have something in its memory."""
+        return self._presence is not None and self._presence.others_live()
 
     def _read(self, key: str) -> bytes | None:
         for kept in (self._values, self._versions):
@@ -223,21 +236,8 @@ class Memory:
 class OtherMemory(Memory):
     """The memory of a service in another process: its epoch is all that is in reach."""
 
-    async def fence(self, keys: Collection[str], owner: bytes, seconds: float) -> None:
-        with suppress(OSError):  # it will be the same when the epoch is to end
-            end_epoch(self._file, owner=owner, seconds=seconds)
-
-    async def renew(
-        self, versions: dict[str, bytes], expire: int, owner: bytes = b""
-    ) -> None:
-        try:
-            end_epoch(self._file, owner=owner)
-        except OSError as error:
-            log.error(
-                "A running service keeps its cached answers until they expire, since "
-                "it cannot be told of this change: %s. Restart it.",
-                error,
-            )
+    def _has_others(self) -> bool:
+        return True
 
 
 def _size(key: str, value: bytes) -> int:
