@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cache.engine.memory import Memory
 from app.cache.engine.processes import Marker
 from app.config import Settings
 from tests.engine.each import THOROUGH
@@ -140,6 +141,21 @@ def login(url: str) -> str:
     assert answer.status_code == 200, answer.text
     token: str = answer.json()["token"]
     return token
+
+
+async def test_a_change_that_cannot_be_told_is_said_and_fails_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    epoch = tmp_path / "epoch"
+    stores = [Memory(10**6, 100, epoch, shares=True) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    epoch.mkdir()  # so that it cannot be written
+    await stores[0].fence(["a"], b"me", 1)
+    await stores[0].renew({"a": b"new"}, 60, b"me")
+    assert "cannot be told of this change" in caplog.text
+    for store in stores:
+        await store.close()
 
 
 def test_who_has_ended_is_not_there(tmp_path: Path) -> None:
