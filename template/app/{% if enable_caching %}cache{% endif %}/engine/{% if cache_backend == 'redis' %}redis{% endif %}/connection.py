@@ -31,7 +31,6 @@ from redis.maint_notifications import MaintNotificationsConfig
 Command = tuple[bytes | str | int, ...]
 Address = tuple[str, int]
 
-HOPS = 5  # from node to node, for one batch
 _SENTINEL = "+sentinel"
 _SENTINEL_PORT = 26379
 
@@ -77,19 +76,15 @@ class Link:
             await sentinel.aclose()
 
     async def connect(self) -> None:
-        """Connect to the server that has the keys."""
-        for _ in range(HOPS):
-            try:
-                async with asyncio.timeout(self.patience):
-                    await self.connection.connect()
-            except MovedError as moved:
-                self.go_to(moved)
-            except BaseException:
-                self.go_elsewhere()
-                raise
-            else:
-                return
-        raise ConnectionError("the cluster's nodes send from one to the other")
+        """Connect to the server; MovedError when another one has the keys."""
+        try:
+            async with asyncio.timeout(self.patience):
+                await self.connection.connect()
+        except MovedError:
+            raise
+        except BaseException:
+            self.go_elsewhere()
+            raise
 
     def to(self, where: AskError) -> Any:
         """Return one more connection, to a node that is named, without a greeting."""

@@ -26,7 +26,7 @@ from redis.exceptions import (
 
 from app.cache.engine.cache import VERSION_TTL
 from app.cache.engine.entry import ROOT, ConfigurationError, new_version, version_place
-from app.cache.engine.redis.connection import HOPS, Command, Link
+from app.cache.engine.redis.connection import Command, Link
 from app.cache.engine.redis.settings import RedisSettings, explain
 from app.cache.engine.redis.spans import span_of
 from app.cache.engine.store import StoreError
@@ -68,6 +68,7 @@ async def round_trip(
 # answer yet: it waits again, not for ever.
 _LATE = 0.005  # seconds
 _WAITS = 5
+_HOPS = 5  # from node to node of a cluster, for one batch
 
 
 @dataclass(slots=True)
@@ -169,27 +170,28 @@ class Line:
 
         Raises what redis-py does when no server answers, and TimeoutError.
         """
-        link, replies = self._link, list[Any]([None] * len(commands))
-        todo = list(range(len(commands)))
-        for _ in range(HOPS):
+        link = self._link
+        for _ in range(_HOPS):
             connection = link.connection
             if connection.is_connected and await connection.can_read():
                 await link.disconnect()  # it was closed meanwhile
-            if not connection.is_connected:
-                await link.connect()
-            async with asyncio.timeout(link.patience):
-                got = await self.exchange(connection, [commands[n] for n in todo])
-            for n, reply in zip(todo, got, strict=True):
-                replies[n] = reply
-            todo = [n for n in todo if isinstance(replies[n], MovedError)]
-            if not todo:
-                break
-            await link.disconnect()
-            link.go_to(replies[todo[-1]])
-        if any(isinstance(each, ClusterDownError | ReadOnlyError) for each in replies):
-            await link.disconnect()
-            link.go_elsewhere()
-        return replies
+            try:
+                if not connection.is_connected:
+                    await link.connect()
+                async with asyncio.timeout(link.patience):
+                    replies = await self.exchange(connection, commands)
+                for reply in replies:
+                    if isinstance(reply, MovedError):
+                        raise reply
+            except MovedError as moved:  # all is asked again there, which is the same
+                await link.disconnect()
+                link.go_to(moved)
+                continue
+            if any(isinstance(r, ClusterDownError | ReadOnlyError) for r in replies):
+                await link.disconnect()
+                link.go_elsewhere()
+            return replies
+        raise ConnectionError("the cluster's nodes send from one to the other")
 
     async def exchange(
         self, connection: AbstractConnection, commands: Sequence[Command]
@@ -355,7 +357,7 @@ class RedisServer:
         take: Command = ("SET", name, owner, "PX", seconds * 1000, "NX", "GET")
         # MGET finds nothing where GET would refuse.
         holder, (value,) = await self._own([name], take, ("MGET", name_of(key)))
-        return holder is None, value
+        return holder in {None, owner}, value  # ours, where it was asked for again
 
     async def release(self, lease: str, owner: bytes) -> None:
         await self.line.ask(_give_back(lease, owner))
