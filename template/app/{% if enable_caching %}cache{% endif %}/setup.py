@@ -13,13 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.cache.backend import check_processes, open_once, open_store
 from app.cache.engine import commits
 from app.cache.engine.cache import Cache
-from app.cache.engine.entry import ConfigurationError
+from app.cache.engine.entry import ROOT, ConfigurationError, version_place
 from app.cache.engine.exchange import here, running
 from app.cache.engine.face import show_face
 from app.cache.engine.fence import caches_of
 from app.cache.engine.middleware import CacheMiddleware, Served
 from app.cache.engine.start import check_rules, look_at
-from app.cache.engine.store import StoreError
 from app.config import Settings
 from app.errors import StartupError
 from app.metrics import MIDDLEWARE
@@ -126,11 +125,11 @@ async def cache_health(app: FastAPI) -> dict[str, Any] | None:
     if cache is None:
         return None
     start = time.perf_counter()
-    try:
-        await cache.store.ping()
-    except StoreError:
-        found: dict[str, Any] = {"status": "degraded", "latency_ms": None}
-    else:
-        elapsed = (time.perf_counter() - start) * 1000
-        found = {"status": "ok", "latency_ms": round(elapsed, 2)}
-    return {**found, "detail": cache.store.health() or None}
+    await cache.store.get_many([version_place(cache.prefix, ROOT)])
+    elapsed = round((time.perf_counter() - start) * 1000, 2)
+    away = cache.store.fallback
+    return {
+        "status": "degraded" if away else "ok",
+        "latency_ms": None if away else elapsed,
+        "detail": cache.store.health() or None,
+    }

@@ -138,9 +138,6 @@ class Memory:
     async def release(self, lease: str, owner: bytes) -> None:
         return None
 
-    async def ping(self) -> None:
-        return None
-
     def health(self) -> dict[str, str | float]:
         return {}
 

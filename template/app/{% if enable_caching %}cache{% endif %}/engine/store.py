@@ -81,10 +81,6 @@ class Store(Protocol):
         """Give a lease back, if it is still this owner's."""
         ...
 
-    async def ping(self) -> None:
-        """Make sure that the store answers."""
-        ...
-
     def health(self) -> dict[str, str | float]:
         """Return what /readyz shows besides; nothing that is secret."""
         ...

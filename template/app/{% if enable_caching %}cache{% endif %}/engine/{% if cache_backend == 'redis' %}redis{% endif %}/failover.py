@@ -60,7 +60,7 @@ _ALIVE = 5  # seconds for which a process counts as running after its last look
 
 
 class Failover:
-    """A store that has a Redis or does without it; only `ping` raises StoreError.
+    """A store that has a Redis or does without it; it never raises StoreError.
 
     It begins closed and patient; `open`, which a command does not need, starts the task
     that keeps looking.
@@ -167,12 +167,6 @@ class Failover:
                 await self._look()
         self._task = asyncio.create_task(self._keep_looking(), name="cache failover")
 
-    async def ping(self) -> None:
-        """Make sure that Redis is used and answers; StoreError when not."""
-        if self._breaker.outage is not None:
-            raise StoreError(self._breaker.outage.reason)
-        await self._redis.ping()
-
     def health(self) -> dict[str, str | float]:
         outage = self._breaker.outage
         return {
@@ -200,9 +194,9 @@ class Failover:
             with suppress(asyncio.CancelledError):
                 await self._task
         self._redis.line.timeout = self._redis.line.patience
-        if self._task is not None:
-            with suppress(StoreError):
-                await self.ping()  # what was asked for before has its replies then
+        if self._task is not None and not self.fallback:
+            with suppress(StoreError):  # what was asked for before has its replies then
+                await self._redis.ping()
         with suppress(StoreError):
             await self._deliver(self._breaker.kept.copy())
         await self._redis.close()
