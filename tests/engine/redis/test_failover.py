@@ -509,3 +509,22 @@ async def test_what_is_under_way_at_the_end_is_told_and_leaves_nothing(
             assert await reader.get_many([key]) == [version], steps
             assert [mark.others() for mark in marks] == [0, 0], steps
         await reader.close()
+
+
+async def test_what_is_under_way_to_a_frozen_server_at_the_end_is_left_to_others(
+    settings_of_valkey: Settings,
+    valkey: Valkey,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Failover(settings_of_valkey)
+    await store.open()
+    valkey.freeze()
+    renewal = asyncio.create_task(store.renew({"app:token:books": b"new"}, 60))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(store._redis.line, "patience", 0.1)  # so that the end is first
+    await store.close()
+    valkey.thaw()
+    await renewal
+    assert "has not confirmed 1 invalidations" in caplog.text
+    assert len(list(undelivered(settings_of_valkey).left_behind())) == 1
