@@ -143,7 +143,7 @@ class Catalog:
             connection.rollback()
             for kind, name, parent, *actions in found:
                 if kind == "heir":
-                    if {name, parent} <= self._tables.names():
+                    if {name, parent} <= self._tables.named().keys():
                         self.triggered.update((name, parent))
                 elif kind != "key":
                     self._kinds[kind].add(name)
@@ -155,7 +155,7 @@ class Catalog:
         names = does.names.keys()
         own = self._views, self._functions, self.writers
         return (
-            not does.relations <= self._tables.names()
+            not does.relations <= self._tables.named().keys()
             or not all(names.isdisjoint(of) for of in own)
             or any(map(_READERS.fullmatch, names))
             or (self._dialect.name == "sqlite" and not does.calls <= _SERIES)

@@ -353,13 +353,13 @@ class _Watcher:
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
     ) -> None:
-        names = self._tables.names()
+        tables = self._tables.named()
         if self._catalog.reads_more(does):
-            for name in names:
+            for name in tables:
                 reading.saw(table_namespace(name), frozenset())
             return
-        for name in names & does.names.keys():
-            table = self._tables.named(name)
+        for name in tables.keys() & does.names.keys():
+            table = tables[name]
             once = does.names[name] == 1  # else a row may matter that none fixes
             row = fixed_in(context, table, self._catalog.collated) if once else {}
             reading.saw(table_namespace(name), self._tables.reached(table, row))
@@ -370,10 +370,10 @@ class _Watcher:
         self._settle(work)
         for kind, name in does.writes:
             cause = f"{kind} {name}"
-            if name not in self._tables.names():
+            table = self._tables.named().get(name)
+            if table is None:
                 work.touch([ROOT], cause)
                 continue
-            table = self._tables.named(name)
             collated = self._catalog.collated
             changes = list(changes_of(kind, table, does, context, collated))
             if does.plain and any(map(lacks_key, changes)):

@@ -5,10 +5,8 @@ an entry depends on those of the tables that it was made from, but for a table w
 every change that matters is sure to reach the entry's key by a rule.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from string import Formatter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -52,7 +50,6 @@ def add_rule(
 
 
 UNKNOWN = object()
-_MOST_REACHED = 4096  # rows whose namespaces are remembered
 
 
 class Change(NamedTuple):
@@ -72,15 +69,12 @@ class Change(NamedTuple):
 class _TableRule(NamedTuple):
     """A rule for the rows of one table.
 
-    `segments` are the namespace's, with %s for each of its `columns`, None for one that
-    the table does not have; `names` has the model's attributes by the columns. `always`
-    says that each row of the table is one of the model's.
+    `columns` has the table's columns by the model's attributes. `always` says that each
+    row of the table is one of the model's.
     """
 
     rule: Rule
-    segments: tuple[tuple[str, tuple[str | None, ...]], ...]
-    columns: frozenset[str | None]
-    names: Mapping[str, str]
+    columns: Mapping[str, str]
     always: bool
 
     def namespace(self, row: Row) -> str | None:
@@ -89,36 +83,26 @@ class _TableRule(NamedTuple):
         None for a NULL, by which no key is found.
         """
         found: list[str] = []
-        for text, columns in self.segments:
-            values = [row.get(c, UNKNOWN) if c else UNKNOWN for c in columns]
-            if UNKNOWN in values:
+        for part in self.rule.template.split(":"):
+            values = {
+                name: row.get(self.columns.get(name, ""), UNKNOWN)
+                for name in names_in(part)
+            }
+            if UNKNOWN in values.values():
                 break
-            if None in values:
+            if None in values.values():
                 return None
-            found.append(text % tuple(map(segment, values)))
+            found.append(part.format_map({n: segment(v) for n, v in values.items()}))
         return ":".join(found)
+
+    def is_fixed(self, row: Row) -> bool:
+        """Tell whether the row has all values that the namespace needs."""
+        return all(self.columns.get(name) in row for name in self.rule.fields)
 
     def ignores(self, sets: Row | None) -> bool:
         """Tell whether a change of just these columns touches nothing."""
-        changed = {self.names.get(column, column) for column in sets or ()}
-        return bool(changed) and changed <= self.rule.unless_only
-
-
-def _segment(
-    part: str, columns: Mapping[str, str]
-) -> tuple[str, tuple[str | None, ...]]:
-    pieces = list(Formatter().parse(part))
-    text = "".join(
-        literal.replace("%", "%%") + ("%s" if name else "")
-        for literal, name, _, _ in pieces
-    )
-    return text, tuple(columns.get(name) for _, name, _, _ in pieces if name)
-
-
-def _action(named: str | None) -> str:
-    """Return what a foreign key does to the rows that refer, "" for nothing."""
-    action = (named or "").upper()
-    return "" if action in ("NO ACTION", "RESTRICT") else action
+        ignored = {self.columns.get(name) for name in self.rule.unless_only}
+        return bool(sets) and ignored.issuperset(sets or ())
 
 
 class Tables:
@@ -131,50 +115,51 @@ class Tables:
         self._metadata = metadata
         self._named: dict[str, Table] = {}
         self._rules: dict[str, list[_TableRule]] = {}
-        self._reached: dict[tuple[Any, ...], frozenset[str]] = {}
-        self._referring: dict[str, list[ForeignKeyConstraint]] = {}
+        # The foreign keys by which a table's changes change others, by its name.
+        self._acting: dict[str, list[ForeignKeyConstraint]] = {}
         self._seen = (0, 0)
 
-    def names(self) -> Set[str]:
-        """Return the names of all tables."""
-        return self._look().keys()
-
-    def named(self, name: str) -> Table:
-        """Return the table with one of these names."""
-        return self._look()[name]
+    def named(self) -> Mapping[str, Table]:
+        """Return all tables; what was declared since the last time is taken in."""
+        seen = len(self._metadata.tables), sum(map(len, rules.values()))
+        if seen != self._seen:
+            self._seen = seen
+            tables = self._metadata.tables.values()
+            self._named = {table.name.lower(): table for table in tables}
+            self._rules, self._acting = {}, {}
+            for table in tables:
+                for key in table.foreign_key_constraints:
+                    if _action(key.ondelete) or _action(key.onupdate):
+                        to = key.referred_table.name.lower()
+                        self._acting.setdefault(to, []).append(key)
+            for model, of_model in rules.items():
+                for rule in of_model:
+                    self._take_in(inspect(model), rule)
+        return self._named
 
     def touched(self, change: Change, triggered: Set[str] = frozenset()) -> set[str]:
         """Return the namespaces that a change touches.
 
-        They are those of what the database changes by itself, too, as foreign keys say;
-        everything, where that is one of the `triggered` tables.
+        They are those of what the database changes by itself, too, as foreign keys say:
+        any rows of those tables. Everything, where that is one of the `triggered` ones.
         """
-        self._look()
-        found: set[str | None] = set()
-        times: Counter[tuple[str, bool]] = Counter()
-        pending = [change]
-        while pending:
-            change = pending.pop()
-            name = change.table.name.lower()
-            if name in triggered:
-                return {ROOT}
-            times[name, change.deletes] += 1
-            if times[name, change.deletes] > 2:
-                continue
-            if times[name, change.deletes] == 2:  # by a circle: how far, nobody knows
-                change = Change(change.table, [{}], None, change.deletes)
-            found.add(table_namespace(name))
-            found.update(self._by_rules(name, change))
-            pending += self._following(change)
+        self.named()
+        name = change.table.name.lower()
+        others = self._following(change)
+        if not triggered.isdisjoint({name, *others}):
+            return {ROOT}
+        found = {*self._by_rules(name, change), *map(table_namespace, {name, *others})}
+        for other in others:
+            found.update(each.namespace({}) for each in self._rules.get(other, ()))
         return {name for name in found if name is not None}
 
     def say(self, child: str, parent: str, ondelete: str, onupdate: str) -> bool:
         """Tell whether the models say what a foreign key of the database does."""
-        self._look()
+        self.named()
         does = _action(ondelete), _action(onupdate)
         return does == ("", "") or any(
             does == (_action(key.ondelete), _action(key.onupdate))
-            for key in self._referring.get(parent, ())
+            for key in self._acting.get(parent, ())
             if key.table.name.lower() == child
         )
 
@@ -183,19 +168,12 @@ class Tables:
 
         `row` has the values that are fixed, none of them NULL.
         """
-        self._look()
-        name = table.name.lower()
-        known = name, *row.items()
-        found = self._reached.get(known)
-        if found is None:
-            found = frozenset(
-                owner_of(each.namespace(row) or "")
-                for each in self._rules.get(name, ())
-                if each.always and each.columns <= row.keys()
-            )
-            if len(self._reached) < _MOST_REACHED:
-                self._reached[known] = found
-        return found
+        self.named()
+        return frozenset(
+            owner_of(each.namespace(row) or "")
+            for each in self._rules.get(table.name.lower(), ())
+            if each.always and each.is_fixed(row)
+        )
 
     def _by_rules(self, name: str, change: Change) -> Iterator[str | None]:
         for each in self._rules.get(name, ()):
@@ -206,58 +184,49 @@ class Tables:
                 continue
             for row in change.rows:
                 yield each.namespace(row)
-                if not each.columns.isdisjoint(change.sets):
+                if change.sets:
                     yield each.namespace({**row, **change.sets})
 
-    def _following(self, change: Change) -> Iterator[Change]:
-        """Yield what the database changes by itself after a change."""
-        for key in self._referring.get(change.table.name.lower(), ()):
-            links = [(link.parent.key, link.column.key) for link in key.elements]
-            moved = change.sets is None or any(of in change.sets for _, of in links)
-            action = _action(key.ondelete if change.deletes else key.onupdate)
-            if not action or not (change.deletes or moved):
-                continue
-            rows = [
-                {ours: row.get(of, UNKNOWN) for ours, of in links}
-                for row in change.rows
-            ]
-            gone = change.deletes and action == "CASCADE"
-            to = None if action == "SET NULL" else UNKNOWN
-            sets = {} if gone else {ours: to for ours, _ in links}
-            yield Change(key.table, rows, sets, gone)
-
-    def _look(self) -> Mapping[str, Table]:
-        """Take in what was declared since the last time."""
-        seen = len(self._metadata.tables), sum(map(len, rules.values()))
-        if seen != self._seen:
-            self._seen = seen
-            tables = self._metadata.tables.values()
-            self._named = {table.name.lower(): table for table in tables}
-            self._rules, self._referring, self._reached = {}, {}, {}
-            for table in tables:
-                for key in table.foreign_key_constraints:
-                    to = key.referred_table.name.lower()
-                    self._referring.setdefault(to, []).append(key)
-            for model, of_model in rules.items():
-                for rule in of_model:
-                    self._take_in(inspect(model), rule)
-        return self._named
+    def _following(self, change: Change) -> set[str]:
+        """Return the tables that the database may change by itself after a change."""
+        pending = [
+            key
+            for key in self._acting.get(change.table.name.lower(), ())
+            if (change.deletes and _action(key.ondelete))
+            or (_action(key.onupdate) and _moves(change.sets, key))
+        ]
+        found: set[str] = set()
+        while pending:
+            name = pending.pop().table.name.lower()
+            if name not in found:
+                found.add(name)
+                pending += self._acting.get(name, ())
+        return found
 
     def _take_in(self, mapper: Mapper[Any], rule: Rule) -> None:
-        names: dict[Table, dict[str, str]] = {}
+        columns: dict[Table, dict[str, str]] = {}
         for below in mapper.self_and_descendants:
             for attribute in below.column_attrs:
                 for column in attribute.columns:
                     if isinstance(column, Column) and isinstance(column.table, Table):
-                        names.setdefault(column.table, {})[column.key] = attribute.key
-        for table, attributes in names.items():
+                        of_table = columns.setdefault(column.table, {})
+                        of_table[attribute.key] = column.key
+        for table, attributes in columns.items():
             using = [m for m in mapper.registry.mappers if table in m.tables]
             always = all(mapper in m.iterate_to_root() for m in using)
-            columns = {name: column for column, name in attributes.items()}
-            segments = tuple(_segment(p, columns) for p in rule.template.split(":"))
-            needs = frozenset(column for _, of in segments for column in of)
-            each = _TableRule(rule, segments, needs, attributes, always)
+            each = _TableRule(rule, attributes, always)
             self._rules.setdefault(table.name.lower(), []).append(each)
+
+
+def _action(named: str | None) -> str:
+    """Return what a foreign key does to the rows that refer, "" for nothing."""
+    action = (named or "").upper()
+    return "" if action in ("NO ACTION", "RESTRICT") else action
+
+
+def _moves(sets: Row | None, key: ForeignKeyConstraint) -> bool:
+    """Tell whether an UPDATE of these columns may change what the key refers to."""
+    return sets is None or any(link.column.key in sets for link in key.elements)
 
 
 _watched: WeakKeyDictionary[MetaData, Tables] = WeakKeyDictionary()
@@ -271,5 +240,5 @@ def tables_of(metadata: MetaData) -> Tables:
 def all_tables() -> set[str]:
     """Return the namespaces of all tables whose changes are seen."""
     return {
-        table_namespace(name) for tables in _watched.values() for name in tables.names()
+        table_namespace(name) for tables in _watched.values() for name in tables.named()
     }
