@@ -541,10 +541,6 @@ async def test_a_rollback_drops_nothing(shop: Shop) -> None:
     async with shop.session() as session:
         await session.execute(update(Tag).values(name="never"))
         await session.rollback()
-    async with shop.session.begin() as session:
-        savepoint = await session.begin_nested()
-        await session.execute(update(Tag).values(name="never"))
-        await savepoint.rollback()
     assert await tags(shop) == before
     assert shop.runs == runs
 

@@ -2,8 +2,8 @@
 
 The engine tells of every statement that it executes, the ORM's, Core's and plain text.
 A transaction collects what they touch. Its COMMIT closes that before it and renews it
-after it, so before anybody is told that the data was stored. A rollback forgets it,
-that of a savepoint only what came after it.
+after it, so before anybody is told that the data was stored. A rollback forgets it;
+that of a savepoint forgets nothing.
 
 The same events tell the run of a cached function which tables it reads.
 """
@@ -44,17 +44,14 @@ _MOST_TOUCHED = 500  # namespaces; beyond that, all that share their first segme
 
 
 class Work:
-    """What one transaction has touched so far.
-
-    `touched` has the namespaces since each savepoint, with their causes.
-    """
+    """What one transaction has touched so far: namespaces, with their causes."""
 
     def __init__(self) -> None:
         self.reading = reading_now.get()
         self.alters = False  # perhaps the schema
         self.adding: list[Change] = []  # rows whose new keys come later
         self.seen: DefaultExecutionContext | None = None
-        self.touched: list[tuple[str, dict[str, str]]] = [("", {})]
+        self.touched: dict[str, str] = {}
         self.ended = False
         if self.reading is not None:
             self.reading.begin()
@@ -65,30 +62,22 @@ class Work:
 
     def touch(self, namespaces: Iterable[str], cause: str) -> None:
         """Have these namespaces invalidated by the commit."""
-        touched = self.touched[-1][1]
         for name in namespaces:
-            touched.setdefault(name, cause)
-        if len(touched) > _MOST_TOUCHED:
-            wider = {name.partition(":")[0]: why for name, why in touched.items()}
-            if len(wider) > _MOST_TOUCHED:
-                wider = {ROOT: cause}
-            self.touched[-1] = self.touched[-1][0], wider
+            self.touched.setdefault(name, cause)
+        if len(self.touched) > _MOST_TOUCHED:
+            all_of = self.touched.items()
+            self.touched = {name.partition(":")[0]: why for name, why in all_of}
+        if len(self.touched) > _MOST_TOUCHED:
+            self.touched = {ROOT: cause}
 
     def changes(self) -> set[str]:
         """Return the namespaces that it has touched so far, with those of tables."""
         adds = {table_namespace(change.table.name.lower()) for change in self.adding}
-        return adds.union(owner_of(name) for _, of in self.touched for name in of)
-
-    def since(self, name: str) -> int:
-        """Return where a savepoint begins in `touched`."""
-        return next(
-            (n for n, (each, _) in enumerate(self.touched) if each == name),
-            len(self.touched),
-        )
+        return adds.union(map(owner_of, self.touched))
 
     def end(self) -> None:
         """Take note that the transaction is over, and tell the run that began it."""
-        self.touched = [("", {})]
+        self.touched = {}
         if not self.ended and self.reading is not None:
             self.reading.end()
             self.reading.root.under_way.discard(self)
@@ -188,15 +177,12 @@ def watch(
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
     event.listen(sync, "after_execute", watcher.executed)
-    # No event comes after a COMMIT, and those of savepoints do not say which one.
+    # No event comes after a COMMIT.
     around: dict[str, Callable[..., Any]] = {
         "do_commit": watcher.committing,
         "do_rollback": watcher.rolling_back,
         "do_commit_twophase": watcher.committing,
         "do_rollback_twophase": watcher.rolling_back,
-        "do_savepoint": _savepoint,
-        "do_rollback_to_savepoint": _to_savepoint,
-        "do_release_savepoint": _release,
         "get_driver_connection": _hand_out,
     }
     for name, call in around.items():
@@ -257,8 +243,9 @@ class _Watcher:
         elif does.writes and (context is None or work.seen is not context):
             work.seen = context  # an INSERT comes again for each batch of its rows
             self._note_writes(does, context, work)
-        by_itself = _commits_by_itself(connection)
-        if does.ends or (by_itself and not _in_transaction(connection)):
+        isolation = connection.get_execution_options().get("isolation_level")
+        alone = isolation == "AUTOCOMMIT" and not _in_transaction(connection)
+        if does.ends or alone:
             self._close(connection.info, work)
 
     def after(self, connection: Connection, *_: object) -> None:
@@ -321,8 +308,7 @@ class _Watcher:
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
         self._settle(work)
-        touched = {name: why for _, of in work.touched for name, why in of.items()}
-        work.touched = [("", {})]
+        touched, work.touched = work.touched, {}
         if touched:
             fence = info[_FENCE] = self._fence(touched)
             fence.close()
@@ -392,11 +378,6 @@ class _Watcher:
             work.touch(self._tables.touched(change, self._catalog.triggered), cause)
 
 
-def _commits_by_itself(connection: Connection) -> bool:
-    options = connection.get_execution_options()
-    return options.get("isolation_level") == "AUTOCOMMIT"
-
-
 def _in_transaction(connection: Connection) -> bool | None:
     """Tell whether what is executed waits for a COMMIT; None where nobody knows."""
     adapted: Any = connection.connection.dbapi_connection
@@ -412,25 +393,3 @@ def _pooled(connection: Connection | PoolProxiedConnection) -> PoolProxiedConnec
     if isinstance(connection, Connection):
         return connection.connection
     return connection
-
-
-def _savepoint(original: Any, connection: Connection, name: str) -> None:
-    original(connection, name)
-    if (work := _work_of(connection)) is not None:
-        work.touched.append((name, {}))
-
-
-def _to_savepoint(original: Any, connection: Connection, name: str) -> None:
-    original(connection, name)
-    if (work := _work_of(connection)) is not None:
-        del work.touched[work.since(name) :]
-        work.touched.append((name, {}))
-
-
-def _release(original: Any, connection: Connection, name: str) -> None:
-    original(connection, name)
-    if (work := _work_of(connection)) is not None:
-        since = work.since(name)
-        kept, work.touched = work.touched[since:], work.touched[:since]
-        for _, touched in kept:
-            work.touched[-1][1].update(touched)

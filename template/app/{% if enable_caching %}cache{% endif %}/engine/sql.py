@@ -6,13 +6,15 @@ not understand is `everything`.
 """
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple, get_args
 
-Kind = Literal["INSERT", "UPDATE", "DELETE"]
+# REPLACE adds rows, and deletes others that are in their way.
+Kind = Literal["INSERT", "UPDATE", "DELETE", "REPLACE"]
 
 _TOKEN = re.compile(
     r"""
@@ -25,8 +27,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _READS = frozenset(["SELECT", "WITH", "VALUES", "TABLE"])
-_WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"])
-_EXPLAINS = frozenset(["EXPLAIN", "ANALYZE", "ANALYSE", "VERBOSE", "QUERY", "PLAN"])
+_WRITES: Mapping[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _QUIET = re.compile(
     r"BEGIN|START|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|"
     r"SHOW|PRAGMA|LOCK|LISTEN|UNLISTEN|NOTIFY|ANALYZE"
@@ -37,33 +38,26 @@ _ASKS = re.compile(
     r"TABLE_X?INFO|TABLE_LIST|INDEX_LIST|INDEX_X?INFO|"
     r"FOREIGN_KEY_(?:LIST|CHECK)|INTEGRITY_CHECK|QUICK_CHECK"
 )
-# Before one of these words, UPDATE, DELETE and INSERT are no statements of their own.
-_PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "THEN"])
-_FROM_ENDS = re.compile(
-    r"WHERE|GROUP|ORDER|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|"
-    r"WINDOW|RETURNING|SET|FETCH|FOR"
-)
+# After one of these, the word of a write begins no statement of its own.
+_PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "OR", "AS", "."])
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What a text does.
 
-    `names` has every name in it, lower-case, and how often it may stand for a table;
-    `relations` are what FROM and JOIN name, `calls` the functions there.
+    `names` has every name in it, lower-case, and how often it may stand for a table.
     `writes` are the tables that it changes; `everything` says that it may change more.
     `sets` are the columns that an UPDATE sets, None where they cannot be told. `plain`
     says that an INSERT only adds the rows of its parameters, `ends` that it commits.
     """
 
-    names: dict[str, int]
-    relations: frozenset[str]
-    calls: frozenset[str]
-    writes: tuple[tuple[Kind, str], ...]
-    everything: bool
-    sets: frozenset[str] | None
-    plain: bool
-    ends: bool
+    names: Mapping[str, int] = MappingProxyType({})
+    writes: tuple[tuple[Kind, str], ...] = ()
+    everything: bool = False
+    sets: frozenset[str] | None = None
+    plain: bool = False
+    ends: bool = False
 
 
 class _Token(NamedTuple):
@@ -89,7 +83,7 @@ def understand(text: str) -> Statement:
     try:
         return _understood(list(_tokens(text)))
     except _Unclear:
-        return Statement({}, frozenset(), frozenset(), (), True, None, False, False)
+        return Statement(everything=True)
 
 
 _BEFORE_NAMES = {"FROM", "JOIN", "INTO", "UPDATE"}
@@ -132,150 +126,56 @@ def _understood(tokens: list[_Token]) -> Statement:
     alone = all(token.text != ";" for token in tokens[:-2])
     # What another one has prepared, perhaps another process, is not known here.
     prepared = first == "COMMIT" and tokens[1].text == "PREPARED"
-    quiet = _QUIET.fullmatch(first) and alone and not _sets_a_pragma(tokens)
-    if quiet:
-        ends = first in ("COMMIT", "END")
-        nothing = frozenset[str]()
-        return Statement({}, nothing, nothing, (), prepared, None, False, ends)
-    everything = _explained(tokens) not in _READS | _WRITES
-    writes = list(_writes(tokens))
+    if _QUIET.fullmatch(first) and alone and not _sets_a_pragma(tokens):
+        return Statement(everything=prepared, ends=first in ("COMMIT", "END"))
+    writes = tuple(_writes(tokens))
     kinds = [kind for kind, _ in writes]
-    for at, token in enumerate(tokens):
-        if token.text == ";" and tokens[at + 1].text:
-            everything = True
-        if token == ("word", "INTO") and "".join(_before(tokens, at)) not in _INTO:
-            everything = True  # SELECT … INTO makes a table
+    known = first in _READS or (first in _WRITES and writes)
     names: dict[str, int] = {}
     for token, following in pairwise(tokens):
         if token.is_name:
             names[token.name] = names.get(token.name, 0) + (following.text != ".")
     upsert = any(t == ("word", "CONFLICT") or t == ("word", "SELECT") for t in tokens)
-    relations = list(_relations(tokens))
-    plain = kinds == ["INSERT"] and first == "INSERT" and not upsert
+    plain = kinds == ["INSERT"] and first == "INSERT" and tokens[1].text == "INTO"
     return Statement(
         names,
-        frozenset(name for name, called in relations if not called),
-        frozenset(name for name, called in relations if called),
-        tuple(writes),
-        everything or (first in _WRITES and not writes),
-        _sets(tokens) if kinds == ["UPDATE"] and first == "UPDATE" else None,
-        plain and tokens[1].text == "INTO",
-        ends=False,
+        writes,
+        everything=not (known and alone) or _makes_a_table(tokens),
+        sets=_sets(tokens) if kinds == ["UPDATE"] and first == "UPDATE" else None,
+        plain=plain and not upsert,
     )
 
 
-def _explained(tokens: list[_Token]) -> str:
-    """Return the first word, or the one that EXPLAIN and its options stand before."""
-    texts = [token.text for token in tokens]
-    if texts[:2] == ["EXPLAIN", "("] and texts[2] not in _READS and ")" in texts:
-        del texts[1 : texts.index(")") + 1]
-    if texts[0] == "EXPLAIN":
-        texts = [text for text in texts if text not in _EXPLAINS and text != "("]
-    return texts[0]
-
-
-_KINDS: dict[str, Set[Kind]] = {
-    "INSERT": {"INSERT"},
-    "UPDATE": {"UPDATE"},
-    "DELETE": {"DELETE"},
-    "MERGE": {"INSERT", "UPDATE", "DELETE"},
-    "REPLACE": {"INSERT", "DELETE"},
-}
-_INTO = {"INSERT", "MERGE", "REPLACE", "OR"}
-
-
-def _before(tokens: list[_Token], at: int) -> Iterator[str]:
-    """Yield the word in front of INTO; OR for `INSERT OR IGNORE INTO`."""
-    if at >= 2 and tokens[at - 2].text == "OR":
-        yield "OR"
-    elif at:
-        yield tokens[at - 1].text
-
-
-def _writes(tokens: list[_Token]) -> Iterator[tuple[Kind, str]]:
+def _makes_a_table(tokens: Sequence[_Token]) -> bool:
+    """Tell whether an INTO is that of SELECT, or of MERGE."""
     for at, token in enumerate(tokens):
-        if token.kind != "word" or token.text not in _WRITES:
-            continue
+        if token == ("word", "INTO"):
+            before = [each.text for each in tokens[max(0, at - 3) : at]]
+            if before[-1:] not in (["INSERT"], ["REPLACE"]) and before[:2] != [
+                "INSERT",
+                "OR",
+            ]:
+                return True
+    return False
+
+
+def _writes(tokens: Sequence[_Token]) -> Iterator[tuple[Kind, str]]:
+    for at, token in enumerate(tokens):
+        kind = _WRITES.get(token.text) if token.kind == "word" else None
         before = tokens[at - 1].text if at else ""
-        if before in _PART_OF or before == "." or tokens[at + 1].text in ("(", "."):
+        if kind is None or before in _PART_OF or tokens[at + 1].text in ("(", "."):
             continue
-        if before in ("OR", "AS"):
-            continue  # INSERT OR REPLACE, and a name
-        kinds = _KINDS[token.text]
         at += 1
-        if tokens[at].text == "OR":
-            kinds = _KINDS.get(tokens[at + 1].text, kinds)  # INSERT OR REPLACE
+        if tokens[at].text == "OR":  # INSERT OR REPLACE
+            kind = "REPLACE" if tokens[at + 1].text == "REPLACE" else kind
             at += 2
         while tokens[at].text in ("INTO", "FROM", "ONLY"):
             at += 1
         if not tokens[at].is_name:
             raise _Unclear
-        name = _name_at(tokens, at)[0]
-        for kind in sorted(kinds):
-            yield kind, name
-
-
-def _name_at(tokens: list[_Token], at: int) -> tuple[str, int]:
-    """Return the last part of a name, and where it ends."""
-    while tokens[at + 1].text == "." and tokens[at + 2].is_name:
-        at += 2
-    return tokens[at].name, at
-
-
-def _relations(tokens: list[_Token]) -> Iterator[tuple[str, bool]]:
-    """Yield what FROM and JOIN name, and whether it is called as a function."""
-    common = {
-        token.name
-        for at, token in enumerate(tokens)
-        if token.is_name and _is_common(tokens, at + 1)
-    }
-    # For each open parenthesis: whether a FROM in it names tables, and whether it did.
-    reads, inside = [True], [False]
-    expects = False
-    at = 0
-    while at < len(tokens) - 1:
-        token, following = tokens[at], tokens[at + 1]
-        if token.text == "(" and token.kind == "other":
-            query = following.text in _READS
-            expects = expects and not query  # else tables that are joined
-            reads.append(expects or query)
-            inside.append(expects)
-        elif token.text == ")" and token.kind == "other":
-            if len(reads) > 1:
-                reads.pop()
-                inside.pop()
-            expects = False
-        elif token == ("word", "FROM"):
-            expects = reads[-1] and tokens[at - 1].text != "DISTINCT"
-            inside[-1] = inside[-1] or expects
-        elif token == ("word", "JOIN"):
-            expects = True
-        elif token == ("other", ","):
-            expects = inside[-1]
-        elif token.kind == "word" and _FROM_ENDS.fullmatch(token.text):
-            inside[-1] = expects = False
-        elif expects and token.kind == "word" and token.text in ("LATERAL", "ONLY"):
-            pass
-        elif expects and token.is_name:
-            name, at = _name_at(tokens, at)
-            expects = False
-            if name not in common:
-                yield name, tokens[at + 1].text == "("
-        at += 1
-
-
-def _is_common(tokens: list[_Token], at: int) -> bool:
-    """Tell whether `[(columns)] AS [[NOT] MATERIALIZED] (` follows a name."""
-    if tokens[at].text == "(":
-        while tokens[at].text not in (")", ""):
-            at += 1
-        at += 1
-    if at >= len(tokens) or tokens[at] != ("word", "AS"):
-        return False
-    at += 1
-    while tokens[at].text in ("NOT", "MATERIALIZED"):
-        at += 1
-    return tokens[at].text == "("
+        while tokens[at + 1].text == "." and tokens[at + 2].is_name:
+            at += 2
+        yield kind, tokens[at].name
 
 
 def _sets(tokens: list[_Token]) -> frozenset[str] | None:
