@@ -19,8 +19,9 @@ TABLES = ["users", "api keys", "Orders", "tags"]
         ("update only public.users u set a = 1", [("UPDATE", "users")]),
         ('INSERT INTO "Users" (a) VALUES (1)', [("INSERT", "users")]),
         ("INSERT OR IGNORE INTO t VALUES (1)", [("INSERT", "t")]),
-        ("REPLACE INTO t VALUES (1)", [("DELETE", "t"), ("INSERT", "t")]),
-        ("INSERT OR REPLACE INTO t VALUES (1)", [("DELETE", "t"), ("INSERT", "t")]),
+        ("REPLACE INTO t VALUES (1)", [("REPLACE", "t")]),
+        ("INSERT OR REPLACE INTO t VALUES (1)", [("REPLACE", "t")]),
+        ("UPDATE OR REPLACE t SET a = 1", [("REPLACE", "t")]),
         (
             "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2",
             [("INSERT", "t")],
@@ -30,15 +31,7 @@ TABLES = ["users", "api keys", "Orders", "tags"]
             "WITH x AS (DELETE FROM t RETURNING id) INSERT INTO u SELECT id FROM x",
             [("DELETE", "t"), ("INSERT", "u")],
         ),
-        (
-            "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
-            [("DELETE", "t"), ("INSERT", "t"), ("UPDATE", "t")],
-        ),
-        ("EXPLAIN ANALYZE DELETE FROM t", [("DELETE", "t")]),
-        ("EXPLAIN (ANALYZE, BUFFERS off) DELETE FROM t", [("DELETE", "t")]),
-        ("EXPLAIN ANALYZE VERBOSE (SELECT 1)", []),
-        ("EXPLAIN (SELECT 1)", []),
-        ("EXPLAIN QUERY PLAN SELECT 1", []),
+        ("DELETE FROM 'T' WHERE a = ';'", [("DELETE", "t")]),
         (
             "WITH a AS (SELECT $q1$--$q1$), d AS (DELETE FROM t) SELECT 1",
             [("DELETE", "t")],
@@ -75,10 +68,14 @@ def test_a_text_tells_what_it_writes(text: str, writes: list[tuple[str, str]]) -
         "COMMIT PREPARED 'of another connection'",
         "PREPARE later AS DELETE FROM t",
         "SELECT a INTO t FROM u",
+        'SELECT "INSERT" INTO t FROM u',
+        "SELECT a OR b INTO t FROM u",
+        "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
+        "WITH x AS (SELECT 1) MERGE INTO t USING x ON true WHEN MATCHED THEN DELETE",
         "SET x = 1; DELETE FROM t",
+        "EXPLAIN ANALYZE DELETE FROM t",
         "EXPLAIN ANALYZE EXECUTE p",
-        "EXPLAIN (ANALYZE) EXECUTE p",
-        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "INSERT OR",
         "WITH d AS ( -- it ends\rDELETE FROM t RETURNING a) SELECT a FROM d",
         "SELECT 'open",
         "/* one /* two */ */ SELECT 1",
@@ -90,22 +87,15 @@ def test_what_is_not_understood_may_change_everything(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "relations"),
+    ("text", "names"),
     [
-        ("SELECT a FROM t, v JOIN w ON t.a = w.a, LATERAL f(1) AS x", "t v w"),
-        ("WITH c AS (SELECT 1 FROM t) SELECT * FROM c", "t"),
-        ("SELECT * FROM (SELECT 1 FROM t) AS s, (t JOIN u ON true)", "t u"),
-        ("SELECT extract(year FROM d), count(*), my_sum(a) FROM t", "t"),
-        (
-            "SELECT 1 FROM t WHERE a IS DISTINCT FROM b AND EXISTS (SELECT 1 FROM u)",
-            "t u",
-        ),
-        ("SELECT CAST(a AS VARCHAR(5)) FROM t WHERE b IN (1, 2)", "t"),
-        ("INSERT INTO public.t (a) SELECT to_char(a, 'x') FROM 'u'", "u"),
+        ("SELECT a FROM t, v JOIN public.w ON t.a = w.a", "t v w"),
+        ("SELECT f(1), (SELECT 1 FROM lateral_view(t)) AS s", "f lateral_view t"),
+        ("SELECT a FROM \"T\", 'V' JOIN straße", "t v straße"),
     ],
 )
-def test_a_text_tells_what_it_reads_from(text: str, relations: str) -> None:
-    assert understand(text).relations == set(relations.split())
+def test_a_text_names_what_it_reads(text: str, names: str) -> None:
+    assert understand(text).names.keys() >= set(names.split())
 
 
 @pytest.mark.parametrize(
@@ -117,7 +107,7 @@ def test_what_commits_is_told_apart(text: str, *, ends: bool) -> None:
 
 
 def test_an_update_tells_its_columns() -> None:
-    text = "UPDATE t SET a = f(b, c), \"D\" = 'x' WHERE e = 1"
+    text = "UPDATE t SET a = f(b, c, '('), \"D\" = 'x' WHERE e = 1"
     assert understand(text).sets == frozenset("ad")
     assert understand("UPDATE t SET (a, b) = (1, 2)").sets is None
     assert understand("WITH x AS (SELECT 1) UPDATE t SET a = 1").sets is None
@@ -192,8 +182,7 @@ def test_it_takes_no_less_for_a_table_than_sqlite_does(text: str) -> None:
     known = {name.lower() for name in TABLES}
     assert not does.everything
     assert {table for _, table in does.writes} == writes
-    assert reads & known <= does.names.keys() & known
-    assert does.relations <= known
+    assert reads & known <= does.names.keys()
 
 
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}

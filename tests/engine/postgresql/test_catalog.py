@@ -78,6 +78,25 @@ async def test_functions_of_its_own_that_read_do(shop: Shop, query: str) -> None
     await assert_depends_on_tags(shop, query)
 
 
+async def test_a_table_without_a_model_that_inherits_depends_on_the_other(
+    shop: Shop,
+) -> None:
+    rows = "INSERT INTO shop_more VALUES (9, 'nine')"
+    await make(shop, "CREATE TABLE shop_more () INHERITS (shop_tags)", rows)
+    await assert_depends_on_tags(shop, "SELECT name FROM shop_more")
+
+
+async def test_a_sequence_depends_on_every_table(shop: Shop) -> None:
+    @cached(namespace="shop-asked", key_builder=key_of, expire=100)
+    async def last(shop: Shop) -> list[Any]:
+        return await shop.rows(text("SELECT last_value FROM shop_tags_id_seq"))
+
+    before = await last(shop)
+    async with shop.session.begin() as session:
+        session.add(Tag(name="next"))
+    assert await last(shop) != before
+
+
 async def test_a_policy_of_rows_may_read_any_table(shop: Shop) -> None:
     await make(
         shop,

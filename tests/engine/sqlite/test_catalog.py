@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, select, text, update
 
 from app.cache import cached, touches
 from app.cache.engine import rules
-from tests.engine.shop import Shop, Tag, key_of, posts, tag
+from tests.engine.shop import Shop, Tag, key_of, link, posts, tag
 
 
 async def test_a_table_that_replaces_rows_by_its_definition_is_seen(
@@ -44,6 +44,19 @@ async def test_a_row_that_is_given_a_key_for_its_null_is_seen(
     assert [name for _, name in found].count("new") == len(ids)
 
 
+async def test_what_a_replaced_row_takes_with_it_is_seen(shop: Shop) -> None:
+    @cached(namespace="shop-links", key_builder=key_of, expire=100)
+    async def links(shop: Shop) -> list[Any]:
+        return await shop.rows(select(link))
+
+    before = await links(shop)
+    assert await links(shop) == before != []
+    async with shop.session.begin() as session:
+        replaces = insert(Tag).prefix_with("OR REPLACE")
+        await session.execute(replaces.values(id=1, name="replaced"))
+    assert await links(shop) == []
+
+
 async def test_what_a_pragma_sets_is_seen(shop: Shop) -> None:
     async def version() -> int:
         async with shop.session() as session:
@@ -64,6 +77,8 @@ async def test_what_a_pragma_sets_is_seen(shop: Shop) -> None:
         "SELECT rowid, name FROM shop_search",
         "SELECT * FROM pragma_foreign_key_check('shop_tags')",
         "SELECT * FROM pragma_quick_check('shop_tags')",
+        "SELECT * FROM pragma_quick_check",
+        "SELECT count(*) FROM sqlite_master",
     ],
 )
 async def test_a_table_of_a_module_depends_on_every_table(

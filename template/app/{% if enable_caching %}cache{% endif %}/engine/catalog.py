@@ -15,10 +15,10 @@ from sqlalchemy.pool import PoolProxiedConnection
 from app.cache.engine.rules import Tables
 from app.cache.engine.sql import Statement
 
-# A kind, and names: of a view; of a table whose changes change more; of a function that
-# may read; of one that may write, too; of a table whose rows are another one's as well;
-# of one with a text that is perhaps not compared byte for byte; of the tables that a
-# foreign key links, and what it does on DELETE and on UPDATE.
+# A kind, and names: of what may read other tables, such as a view; of a function that
+# may write, too; of a table whose changes change more; of a table whose rows are
+# another one's as well; of one with a text that is perhaps not compared byte for byte;
+# of the tables that a foreign key links, and what it does on DELETE and on UPDATE.
 _CATALOG = {
     "sqlite": """
         WITH master AS (
@@ -26,7 +26,7 @@ _CATALOG = {
                 SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master
             )
         )
-        SELECT 'view', name, '', '', '' FROM master WHERE type = 'view' OR virtual
+        SELECT 'reader', name, '', '', '' FROM master WHERE type = 'view' OR virtual
         UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM master
         WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%' OR virtual
         UNION ALL SELECT 'collated', name, '', '', '' FROM master
@@ -60,9 +60,9 @@ _CATALOG = {
             UNION SELECT child, inhparent
             FROM heir JOIN pg_inherits ON inhrelid = parent
         )
-        SELECT 'view', relname, '', '', '' FROM pg_class
+        SELECT 'reader', relname, '', '', '' FROM pg_class
         WHERE relnamespace IN (SELECT oid FROM own)
-        AND (relkind IN ('v', 'm') OR relrowsecurity)
+        AND (relkind IN ('v', 'm', 'f', 'S') OR relrowsecurity)
         UNION ALL SELECT 'trigger', relname, '', '', '' FROM pg_class
         WHERE relnamespace IN (SELECT oid FROM own) AND oid IN (
             SELECT tgrelid FROM pg_trigger WHERE NOT tgisinternal
@@ -80,7 +80,7 @@ _CATALOG = {
         )
         UNION ALL SELECT
             CASE WHEN p.oid IN (SELECT oid FROM writer) THEN 'writer'
-            ELSE 'function' END, proname, '', '', ''
+            ELSE 'reader' END, proname, '', '', ''
         FROM pg_proc p JOIN pg_language l ON l.oid = prolang
         WHERE pronamespace IN (SELECT oid FROM own)
         AND NOT (provolatile = 'i' AND lanname = 'c')
@@ -95,14 +95,12 @@ _CATALOG = {
     """,
 }
 
-# SQLite's own functions in FROM that read nothing but their arguments. Another one may
-# be a table of a module, such as a full text search, that reads more.
-_SERIES = frozenset(["json_each", "json_tree", "generate_series"])
-# What PostgreSQL has of functions that may read a table which no FROM names. Others
-# that begin with "pg_" are for its administration.
+# What the databases have of functions and tables that may read others. Those that begin
+# with "pg_" are for PostgreSQL's administration, the last ones are SQLite's.
 _READERS = re.compile(
     r"\w+_to_xml\w*|ts_(?:stat|rewrite)|(?:curr|last|next|set)val|lo_\w+|loread"
-    r"|pg_(?!catalog|typeof|sleep|(?:try_)?advisory)\w+"
+    r"|pg_(?!catalog|typeof|sleep|(?:try_)?advisory)\w+|information_schema"
+    r"|pragma_\w+|sqlite_\w+|dbstat"
 )
 
 
@@ -116,14 +114,13 @@ class Catalog:
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
         self._dialect = dialect
         self._tables = tables
-        self._views, self._functions = set[str](), set[str]()
+        self._readers = set[str]()
         self.triggered, self.writers = set[str](), set[str]()
         self.collated = set[str]()
         self._kinds = {
-            "view": self._views,
-            "trigger": self.triggered,
-            "function": self._functions,
+            "reader": self._readers,
             "writer": self.writers,
+            "trigger": self.triggered,
             "collated": self.collated,
         }
 
@@ -141,10 +138,12 @@ class Catalog:
             found = [tuple(map(str.lower, row)) for row in cursor.fetchall()]
             cursor.close()
             connection.rollback()
+            known = self._tables.named().keys()
             for kind, name, parent, *actions in found:
                 if kind == "heir":
-                    if {name, parent} <= self._tables.named().keys():
-                        self.triggered.update((name, parent))
+                    both = {name, parent}
+                    self._readers.update(both - known)
+                    self.triggered.update(both if both <= known else ())
                 elif kind != "key":
                     self._kinds[kind].add(name)
                 elif not self._tables.say(name, parent, *actions):
@@ -153,12 +152,10 @@ class Catalog:
     def reads_more(self, does: Statement) -> bool:
         """Tell whether a statement may read tables that it does not name."""
         names = does.names.keys()
-        own = self._views, self._functions, self.writers
         return (
-            not does.relations <= self._tables.named().keys()
-            or not all(names.isdisjoint(of) for of in own)
+            not names.isdisjoint(self._readers)
+            or not names.isdisjoint(self.writers)
             or any(map(_READERS.fullmatch, names))
-            or (self._dialect.name == "sqlite" and not does.calls <= _SERIES)
         )
 
 

@@ -68,10 +68,11 @@ def changes_of(
     compiled = _compiled(context)
     statement = getattr(compiled, "statement", None)
     of = getattr(getattr(statement, "table", None), "key", None)
-    single = len(does.writes) == 1 and of == table.key
+    single = len(does.writes) == 1 and of == table.key and kind != "REPLACE"
     if context is None or compiled is None or not single:
-        deletes = kind == "DELETE"
-        yield Change(table, [{}], {} if deletes or does.plain else None, deletes)
+        may_set = kind != "DELETE" and not does.plain
+        deletes = kind in ("DELETE", "REPLACE")
+        yield Change(table, [{}], None if may_set else {}, deletes)
         return
     keys = {column.name.lower(): column.key for column in table.columns}
     for values in context.compiled_parameters:

@@ -6,8 +6,7 @@ not understand is `everything`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
@@ -16,16 +15,17 @@ from typing import Literal, NamedTuple, get_args
 # REPLACE adds rows, and deletes others that are in their way.
 Kind = Literal["INSERT", "UPDATE", "DELETE", "REPLACE"]
 
-_TOKEN = re.compile(
+_WORD = re.compile(
     r"""
     (?P<skip>\s+|--[^\n]*|/\*.*?\*/)
-    |(?P<text>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$((?:[^\W\d]\w*)?)\$.*?\$\3\$)
-    |(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)
+    |(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`
+        |\$((?:[^\W\d]\w*)?)\$.*?\$\3\$)
     |(?P<word>[^\W\d][\w$]*)
     |(?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
+_NAME = re.compile(r'"|[^\W\d]')
 _READS = frozenset(["SELECT", "WITH", "VALUES", "TABLE"])
 _WRITES: Mapping[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _QUIET = re.compile(
@@ -42,8 +42,7 @@ _ASKS = re.compile(
 _PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "OR", "AS", "."])
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What a text does.
 
     `names` has every name in it, lower-case, and how often it may stand for a table.
@@ -60,19 +59,6 @@ class Statement:
     ends: bool = False
 
 
-class _Token(NamedTuple):
-    kind: str  # "word", "quoted" or "other"
-    text: str
-
-    @property
-    def is_name(self) -> bool:
-        return self.kind != "other"
-
-    @property
-    def name(self) -> str:
-        return self.text.lower()
-
-
 class _Unclear(Exception):
     """The text cannot be taken apart."""
 
@@ -81,117 +67,111 @@ class _Unclear(Exception):
 def understand(text: str) -> Statement:
     """Return what a text does; the last ones are remembered."""
     try:
-        return _understood(list(_tokens(text)))
-    except _Unclear:
+        return _understood(list(_words(text)))
+    except (_Unclear, IndexError):  # or it ends too early
         return Statement(everything=True)
 
 
-_BEFORE_NAMES = {"FROM", "JOIN", "INTO", "UPDATE"}
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    before = _Token("other", "")
-    for found in _TOKEN.finditer(text):
-        kind, it = found.lastgroup or "", found.group()
+def _words(text: str) -> Iterator[str]:
+    """Yield words in upper case, what is quoted after a `"`, single signs, and ""."""
+    for found in _WORD.finditer(text):
+        kind, it = found.lastgroup, found.group()
         if kind == "skip":
             if it.startswith("/*") and "/*" in it[2:]:
                 raise _Unclear  # PostgreSQL's comments nest, SQLite's do not
             if it.startswith("--") and "\r" in it.rstrip("\r"):
                 raise _Unclear  # it ends PostgreSQL's comments, and not SQLite's
-        elif kind == "other" and it in "'\"`":
-            raise _Unclear  # it does not end
         elif kind == "quoted":
-            before = _Token(kind, it[1:-1])
-            yield before
-        elif kind != "text":
-            before = _Token(kind, it.upper() if kind == "word" else it)
-            yield before
-        elif before.text in _BEFORE_NAMES:
-            yield _Token("quoted", it.strip("'"))  # SQLite takes it for a name
-    yield _Token("other", "")
+            yield f'"{it[1:-1]}'  # SQLite takes a text for a name, too
+        elif it in ("'", '"', "`"):
+            raise _Unclear  # it does not end
+        elif not it.isascii():
+            yield f'"{it}'  # no keyword; in upper case, it may be another name
+        else:
+            yield it.upper()
+    yield ""
 
 
-def _sets_a_pragma(tokens: list[_Token]) -> bool:
-    texts = [token.text for token in tokens]
-    asks = "=" not in texts and ("(" not in texts or any(map(_ASKS.fullmatch, texts)))
-    return texts[0] == "PRAGMA" and not asks
+def _name(word: str) -> str:
+    """Return the name that a word may be, in lower case; "" for a sign."""
+    return word.removeprefix('"').lower() if _NAME.match(word) else ""
 
 
-def _understood(tokens: list[_Token]) -> Statement:
-    while tokens[0].text == "(":
-        tokens = tokens[1:]
-    first = tokens[0].text
-    if first == "PREPARE" and tokens[1].text == "TRANSACTION":
+def _understood(words: list[str]) -> Statement:
+    while words[0] == "(":
+        words = words[1:]
+    first, second = words[0], words[1:2]
+    if first == "PREPARE" and second == ["TRANSACTION"]:
         first = "SAVEPOINT"  # what counts is its COMMIT PREPARED
-    alone = all(token.text != ";" for token in tokens[:-2])
-    # What another one has prepared, perhaps another process, is not known here.
-    prepared = first == "COMMIT" and tokens[1].text == "PREPARED"
-    if _QUIET.fullmatch(first) and alone and not _sets_a_pragma(tokens):
+    alone = ";" not in words[:-2]
+    if _QUIET.fullmatch(first) and alone and not _sets_a_pragma(words):
+        # What another one has prepared, perhaps another process, is not known here.
+        prepared = first == "COMMIT" and second == ["PREPARED"]
         return Statement(everything=prepared, ends=first in ("COMMIT", "END"))
-    writes = tuple(_writes(tokens))
+    writes = tuple(_writes(words))
     kinds = [kind for kind, _ in writes]
     known = first in _READS or (first in _WRITES and writes)
     names: dict[str, int] = {}
-    for token, following in pairwise(tokens):
-        if token.is_name:
-            names[token.name] = names.get(token.name, 0) + (following.text != ".")
-    upsert = any(t == ("word", "CONFLICT") or t == ("word", "SELECT") for t in tokens)
-    plain = kinds == ["INSERT"] and first == "INSERT" and tokens[1].text == "INTO"
+    for word, following in pairwise(words):
+        if name := _name(word):
+            names[name] = names.get(name, 0) + (following != ".")
+    plain = kinds == ["INSERT"] and first == "INSERT" and second == ["INTO"]
     return Statement(
         names,
         writes,
-        everything=not (known and alone) or _makes_a_table(tokens),
-        sets=_sets(tokens) if kinds == ["UPDATE"] and first == "UPDATE" else None,
-        plain=plain and not upsert,
+        everything=not (known and alone) or _makes_a_table(words),
+        sets=_sets(words) if kinds == ["UPDATE"] and first == "UPDATE" else None,
+        plain=plain and not {"CONFLICT", "SELECT"}.intersection(words),
     )
 
 
-def _makes_a_table(tokens: Sequence[_Token]) -> bool:
-    """Tell whether an INTO is that of SELECT, or of MERGE."""
-    for at, token in enumerate(tokens):
-        if token == ("word", "INTO"):
-            before = [each.text for each in tokens[max(0, at - 3) : at]]
-            if before[-1:] not in (["INSERT"], ["REPLACE"]) and before[:2] != [
-                "INSERT",
-                "OR",
-            ]:
-                return True
-    return False
+def _sets_a_pragma(words: list[str]) -> bool:
+    asks = "(" not in words or any(map(_ASKS.fullmatch, words))
+    return words[0] == "PRAGMA" and ("=" in words or not asks)
 
 
-def _writes(tokens: Sequence[_Token]) -> Iterator[tuple[Kind, str]]:
-    for at, token in enumerate(tokens):
-        kind = _WRITES.get(token.text) if token.kind == "word" else None
-        before = tokens[at - 1].text if at else ""
-        if kind is None or before in _PART_OF or tokens[at + 1].text in ("(", "."):
+def _makes_a_table(words: list[str]) -> bool:
+    """Tell whether an INTO may be that of a SELECT; that of a MERGE counts, too."""
+    return any(
+        word == "INTO"
+        and words[at - 1] not in ("INSERT", "REPLACE")
+        and words[at - 3 : at - 1] != ["INSERT", "OR"]
+        for at, word in enumerate(words)
+    )
+
+
+def _writes(words: list[str]) -> Iterator[tuple[Kind, str]]:
+    for at, word in enumerate(words):
+        kind = _WRITES.get(word)
+        before = words[at - 1] if at else ""
+        if kind is None or before in _PART_OF or words[at + 1] in ("(", "."):
             continue
         at += 1
-        if tokens[at].text == "OR":  # INSERT OR REPLACE
-            kind = "REPLACE" if tokens[at + 1].text == "REPLACE" else kind
+        if words[at] == "OR":
+            kind = "REPLACE" if words[at + 1] == "REPLACE" else kind
             at += 2
-        while tokens[at].text in ("INTO", "FROM", "ONLY"):
+        while words[at] in ("INTO", "FROM", "ONLY"):
             at += 1
-        if not tokens[at].is_name:
-            raise _Unclear
-        while tokens[at + 1].text == "." and tokens[at + 2].is_name:
+        while words[at + 1 : at + 2] == ["."]:
             at += 2
-        yield kind, tokens[at].name
+        if not _name(words[at]):
+            raise _Unclear
+        yield kind, _name(words[at])
 
 
-def _sets(tokens: list[_Token]) -> frozenset[str] | None:
+def _sets(words: list[str]) -> frozenset[str] | None:
     """Return the columns that follow SET, None where they are no plain list."""
-    at = next((n for n, t in enumerate(tokens) if t == ("word", "SET")), None)
-    if at is None:
+    if "SET" not in words:
         return None
     found: set[str] = set()
     depth, begins = 0, True
-    for token, following in zip(tokens[at + 1 :], tokens[at + 2 :], strict=False):
-        depth += (token.text == "(") - (token.text == ")")
+    for word, following in pairwise(words[words.index("SET") + 1 :]):
+        depth += (word == "(") - (word == ")")
         if begins:
-            if not token.is_name or following.text != "=":
+            if not _name(word) or following != "=":
                 return None
-            found.add(token.name)
-        if depth == 0 and token.kind == "word" and token.text in ("WHERE", "FROM"):
+            found.add(_name(word))
+        if depth == 0 and word in ("WHERE", "FROM"):
             break
-        begins = depth == 0 and token == ("other", ",")
+        begins = depth == 0 and word == ","
     return frozenset(found)
