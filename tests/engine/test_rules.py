@@ -87,9 +87,9 @@ def table_of(model: type[Base]) -> Table:
     return Base.metadata.tables[model.__tablename__]
 
 
-def touched_by(model: type[Base], *rows: Mapping[str, object], **more: Any) -> set[str]:
+def touched_by(model: type[Base], row: Mapping[str, object], **more: Any) -> set[str]:
     """Return what a change touches, without the tables' own namespaces."""
-    found = Tables(Base.metadata).touched(Change(table_of(model), rows, **more))
+    found = Tables(Base.metadata).touched(Change(table_of(model), row, **more))
     return {name for name in found if not name.startswith("table=")}
 
 
@@ -120,7 +120,7 @@ def test_an_update_counts_before_and_after() -> None:
 
 
 def test_every_change_of_a_table_touches_the_namespace_of_the_table() -> None:
-    found = Tables(Base.metadata).touched(Change(table_of(Shop), [{}], deletes=True))
+    found = Tables(Base.metadata).touched(Change(table_of(Shop), {}, deletes=True))
     assert found == {"table=shops", "table=shelves", "table=products", "table=visits"}
 
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import (
     Computed,
     Connection,
+    Insert,
     String,
     bindparam,
     delete,
@@ -242,12 +243,15 @@ async def insert_from_select(session: AsyncSession) -> None:
 @way(tags)
 async def upsert(session: AsyncSession) -> None:
     dialect = session.get_bind().dialect.name
-    added = (postgresql if dialect == "postgresql" else sqlite).insert(Tag)
-    added = added.values(id=1, name="upserted")
-    names = {"name": added.excluded.name}
-    await session.execute(
-        added.on_conflict_do_update(index_elements=["id"], set_=names)
-    )
+    await session.execute(upserted(dialect, Tag, id=1, name="upserted"))
+
+
+def upserted(dialect: str, model: type[Base], **values: Any) -> Insert:
+    added = (postgresql if dialect == "postgresql" else sqlite).insert(model)
+    added = added.values(values)
+    set_ = {name: added.excluded[name] for name in values}
+    upsert: Insert = added.on_conflict_do_update(index_elements=["id"], set_=set_)
+    return upsert
 
 
 @way(tags)
@@ -341,6 +345,11 @@ async def primary_key_that_cascades(session: AsyncSession) -> None:
 @way(posts)
 async def bulk_update_that_cascades(session: AsyncSession) -> None:
     await session.execute(update(Author).where(Author.slug == "ann").values(slug="b"))
+
+
+@way(posts)
+async def text_that_cascades(session: AsyncSession) -> None:
+    await session.execute(text("UPDATE shop_authors SET slug = 'b'"))
 
 
 @way(posts)
@@ -534,6 +543,18 @@ async def test_an_object_does_not_know_where_its_row_is_now(
         await old.commit()
     left = [[1, 25]] if change == "update" else []
     assert await made(shop, column="shelf", value=5) == left
+
+
+async def test_an_upsert_does_not_tell_what_the_row_was_before(shop: Shop) -> None:
+    touches(Made, *(f"shop-made:{name}:{{{name}}}" for name in COLUMNS))
+    async with shop.session.begin() as session:
+        session.add(Made(id=1, shelf=1))
+    for _ in range(2):
+        assert await made(shop, column="shelf", value=1) == [[1, 0]]
+    dialect = shop.engine.dialect.name
+    async with shop.session.begin() as session:
+        await session.execute(upserted(dialect, Made, id=1, shelf=5))
+    assert await made(shop, column="shelf", value=1) == []
 
 
 async def test_a_rollback_drops_nothing(shop: Shop) -> None:

@@ -135,8 +135,4 @@ async def on_its_loop(cache: Cache, work: Work) -> None:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     # A cancelled request must neither lose its invalidation nor leave its fence.
-    await_only(_to_its_end(work))
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    await asyncio.shield(asyncio.ensure_future(work))
+    await_only(asyncio.shield(work))

@@ -68,35 +68,33 @@ def changes_of(
     compiled = _compiled(context)
     statement = getattr(compiled, "statement", None)
     of = getattr(getattr(statement, "table", None), "key", None)
-    single = len(does.writes) == 1 and of == table.key and kind != "REPLACE"
-    if context is None or compiled is None or not single:
-        may_set = kind != "DELETE" and not does.plain
-        deletes = kind in ("DELETE", "REPLACE")
-        yield Change(table, [{}], None if may_set else {}, deletes)
+    tells = does.plain or kind in ("UPDATE", "DELETE")
+    single = len(does.writes) == 1 and of == table.key
+    if context is None or compiled is None or not (tells and single):
+        sets: Row | None = {} if kind == "DELETE" or does.plain else None
+        yield Change(table, {}, sets, deletes=kind in ("DELETE", "REPLACE"))
         return
     keys = {column.name.lower(): column.key for column in table.columns}
     for values in context.compiled_parameters:
-        if kind == "INSERT":
-            added = _known(table, values, collated)
-            yield Change(table, [added]) if does.plain else Change(table, [{}], None)
-            continue
+        known = _known(table, values, collated)
         row = _fixed(compiled, table, values, collated)
-        if kind == "DELETE":
-            yield Change(table, [row], deletes=True)
+        if kind == "INSERT":
+            yield Change(table, known)
+        elif kind == "DELETE":
+            yield Change(table, row, deletes=True)
         elif does.sets is None or not does.sets <= keys.keys():
-            yield Change(table, [row], None)
+            yield Change(table, row, None)
         else:
-            known = _known(table, values, collated)
-            sets = {keys[n]: known.get(keys[n], UNKNOWN) for n in does.sets}
-            # The database sets these by itself.
+            # The database sets some by itself.
             computed = {c.key for c in table.columns if c.computed or c.server_onupdate}
-            yield Change(table, [row], dict.fromkeys(computed, UNKNOWN) | sets)
+            given = {keys[n]: known.get(keys[n], UNKNOWN) for n in does.sets}
+            yield Change(table, row, dict.fromkeys(computed, UNKNOWN) | given)
 
 
 def lacks_key(change: Change) -> bool:
     """Tell whether the database gives the new row its primary key."""
     column = change.table.autoincrement_column
-    return column is not None and column.key not in change.rows[0]
+    return column is not None and column.key not in change.row
 
 
 def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
@@ -108,13 +106,10 @@ def with_keys(changes: list[Change], result: CursorResult[Any]) -> list[Change]:
     if len(given) != len(changes):
         return changes
     names = [column.key for column in changes[0].table.primary_key]
-    known = [
-        {name: value for name, value in zip(names, key or (), strict=False) if value}
-        for key in given
-    ]
+    pairs = [zip(names, key or (), strict=False) for key in given]
     return [
-        change._replace(rows=[{**key, **change.rows[0]}])
-        for change, key in zip(changes, known, strict=True)
+        change._replace(row={**{name: v for name, v in of if v}, **change.row})
+        for change, of in zip(changes, pairs, strict=True)
     ]
 
 
@@ -171,24 +166,17 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
 def _known(table: Table, values: Mapping[str, Any], collated: Set[str]) -> Row:
     """Return the values of a table's columns as the database has them.
 
-    One that it may turn into another is UNKNOWN, where a query can fix the column. A
-    primary key's NULL is left out: the database gives a key in its place.
+    One that it may turn into another is UNKNOWN. A primary key's NULL is left out: the
+    database gives a key in its place.
     """
     return {
         column.key: value
-        if value is None
-        or not _can_be_exact(column)
-        or _is_exact(column, value, collated)
+        if value is None or _is_exact(column, value, collated)
         else UNKNOWN
         for column in table.columns
         if (value := values.get(column.key, UNKNOWN)) is not UNKNOWN
         and not (value is None and column.primary_key)
     }
-
-
-def _can_be_exact(column: Column[Any]) -> bool:
-    kind = column.type
-    return isinstance(kind, types.Integer) or type(kind) in _EXACT
 
 
 def _is_exact(column: Column[Any], value: object, collated: Set[str]) -> bool:

@@ -5,7 +5,7 @@ an entry depends on those of the tables that it was made from, but for a table w
 every change that matters is sure to reach the entry's key by a rule.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -53,15 +53,15 @@ UNKNOWN = object()
 
 
 class Change(NamedTuple):
-    """What is known of a change of one table's rows, by column.
+    """What is known of a change of a table's row, or of several ones, by column.
 
-    `rows` are their values before it, or those that are added. `sets` has the columns
+    `row` has the values before it, or those that are added. `sets` has the columns
     that an UPDATE changes and what it writes, None where the columns are unknown. A
     value may be UNKNOWN; None is NULL.
     """
 
     table: Table
-    rows: Sequence[Row]
+    row: Row
     sets: Row | None = MappingProxyType({})
     deletes: bool = False
 
@@ -99,10 +99,10 @@ class _TableRule(NamedTuple):
         """Tell whether the row has all values that the namespace needs."""
         return all(self.columns.get(name) in row for name in self.rule.fields)
 
-    def ignores(self, sets: Row | None) -> bool:
+    def ignores(self, sets: Row) -> bool:
         """Tell whether a change of just these columns touches nothing."""
         ignored = {self.columns.get(name) for name in self.rule.unless_only}
-        return bool(sets) and ignored.issuperset(sets or ())
+        return bool(sets) and sets.keys() <= ignored
 
 
 class Tables:
@@ -148,7 +148,7 @@ class Tables:
         others = self._following(change)
         if not triggered.isdisjoint({name, *others}):
             return {ROOT}
-        found = {*self._by_rules(name, change), *map(table_namespace, {name, *others})}
+        found = {*self._by_rules(name, change), *map(table_namespace, [name, *others])}
         for other in others:
             found.update(each.namespace({}) for each in self._rules.get(other, ()))
         return {name for name in found if name is not None}
@@ -177,15 +177,11 @@ class Tables:
 
     def _by_rules(self, name: str, change: Change) -> Iterator[str | None]:
         for each in self._rules.get(name, ()):
-            if each.ignores(change.sets):
-                continue
             if change.sets is None:
                 yield each.namespace({})
-                continue
-            for row in change.rows:
-                yield each.namespace(row)
-                if change.sets:
-                    yield each.namespace({**row, **change.sets})
+            elif not each.ignores(change.sets):
+                yield each.namespace(change.row)
+                yield each.namespace({**change.row, **change.sets})
 
     def _following(self, change: Change) -> set[str]:
         """Return the tables that the database may change by itself after a change."""
