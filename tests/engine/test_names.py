@@ -60,7 +60,7 @@ def test_rules_and_builders_write_a_value_alike(
     tables = rules.Tables(User.metadata)
     for value in ("b:c é", "a%3Ab", "50 %", "x@example.com"):
         key = user_scoped_key_builder(key_of, "user", kwargs={"user_id": value})
-        (reached,) = tables.reached(tables.named("users"), {"email": value})
+        (reached,) = tables.reached(tables.named()["users"], {"email": value})
         assert reached in namespaces_of(key)
 
 

@@ -91,8 +91,7 @@ _of_session: WeakKeyDictionary[Session, list[Work]] = WeakKeyDictionary()
 def touch_at_commit(namespaces: Iterable[str], cause: str) -> None:
     """Have the transactions that are open here invalidate these, too, at their end."""
     # Of those outside of requests, nobody knows which task began them for whom.
-    works = begun() if reading_now.get() else begun().union(_outside)
-    for work in works:
+    for work in begun() if reading_now.get() else set(_outside):
         if not work.ended:
             work.touch(namespaces, cause)
 
@@ -284,8 +283,10 @@ class _Watcher:
             self._close(connection.info, work)
             original(connection, *about, **how)
         except BaseException as error:
-            if not self._is_answer(error):
-                self._leave_closed(connection)
+            fence: Fence | None = connection.info.get(_FENCE)
+            if fence is not None and not self._is_answer(error):
+                del connection.info[_FENCE]
+                fence.end_later()  # the COMMIT may yet be carried out
             raise
         finally:
             try:
@@ -329,12 +330,6 @@ class _Watcher:
             return False
         known: Any = getattr(error, "orig", None) or error
         return not self._dialect.is_disconnect(known, None, None)
-
-    def _leave_closed(self, connection: Connection | PoolProxiedConnection) -> None:
-        """Open only after a while: the COMMIT may yet be carried out."""
-        fence: Fence | None = connection.info.pop(_FENCE, None)
-        if fence is not None:
-            fence.end_later()
 
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
