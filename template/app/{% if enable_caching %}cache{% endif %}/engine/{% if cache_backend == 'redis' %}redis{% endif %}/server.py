@@ -7,13 +7,14 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from hiredis import pack_command
+from opentelemetry import trace
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -101,7 +102,8 @@ class Line:
         What is asked for while a batch is under way is in the next one. Raises
         StoreError for an error among the replies, and when they do not come in time.
         """
-        with span_of(self._link, commands, keys):
+        traced = trace.get_current_span().is_recording()
+        with span_of(self._link, commands, keys) if traced else nullcontext():
             return await self._ask_in_time(commands, keys)
 
     async def _ask_in_time(
