@@ -10,7 +10,10 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi_cache.coder import JsonCoder
 
 from app.cache import cached, invalidate_namespace
+from app.cache.engine.cache import Lookup, Reading, Wanted
+from app.cache.engine.entry import version_place
 from app.cache.engine.exchange import running
+from app.cache.engine.ticket import Ticket, admit
 from tests.engine.answers import outcome
 from tests.engine.each import on_any_storage
 
@@ -181,3 +184,36 @@ async def test_no_cache_is_a_run_of_its_own(
     fresh = await client.get("/flight/plain", headers={"Cache-Control": "no-cache"})
     await older
     assert fresh.json() == handler.runs == 2
+
+
+@pytest.mark.usefixtures("client")
+async def test_who_looked_up_again_stores_nothing_of_what_was_read_before() -> None:
+    """A dependency has read, another process writes, and the leader is cancelled."""
+    cache, reading = running[-1], Reading()
+    versions = [version_place(cache.prefix, name) for name in ("", "again")]
+    place = cache.place("again", "")
+
+    def wanted(reading: Reading) -> Wanted:
+        return Wanted("again", lambda: place, 60, reading, storable=None)
+
+    leader = wanted(Reading())
+    known = await cache.find(leader)
+    assert isinstance(known, Lookup)
+    led = await admit(cache, leader, known)
+    assert isinstance(led, Ticket)
+
+    await reading.look_ahead(cache, [place, *versions])
+    reading.begin()
+    reading.end()
+    known = await cache.find(wanted(reading))
+    assert isinstance(known, Lookup)
+    assert known.first
+    following = asyncio.create_task(admit(cache, wanted(reading), known))
+    while not cache.flights.waiting:
+        await asyncio.sleep(0)
+    await cache.store.renew({versions[1]: b"of another process"}, 60)
+    await led.land(None, abandoned=True)
+    ticket = await following
+    assert isinstance(ticket, Ticket)
+    assert not ticket.storable
+    await ticket.land(None)

@@ -81,9 +81,9 @@ def _lookups(cache: Cache) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
     look_up = cache.lookup
 
-    async def noted(wanted: Wanted, *, again: bool = False) -> Lookup:
+    async def noted(wanted: Wanted) -> Lookup:
         asked.append((wanted.key, wanted.place()))
-        return await look_up(wanted, again=again)
+        return await look_up(wanted)
 
     cache.lookup = noted  # type: ignore[method-assign]
     return asked

@@ -128,20 +128,18 @@ class Reading:
             if any(above.isdisjoint(reached) for reached in each)
         ]
 
-    async def fetch(
-        self, cache: "Cache", places: Sequence[str], *, again: bool = False
-    ) -> list[bytes | None]:
+    async def fetch(self, cache: "Cache", places: Sequence[str]) -> list[bytes | None]:
         """Return what is stored, or was when this very request began.
 
         That is as good: a version that was current then has no older data under it than
-        the request may see. With `again`, or where this process has renewed anything
-        since, it is read now.
+        the request may see. Where this process has renewed anything since, it is read
+        now.
         """
         root = self.root
         if root.renewals != cache.renewals:
             self.forget()
         root.used.update(dict.fromkeys(places))
-        wanted = [p for p in places if again or p not in root.ahead]
+        wanted = [p for p in places if p not in root.ahead]
         if not wanted:
             return [root.ahead[p] for p in places]
         found = dict(zip(wanted, await cache.store.get_many(wanted), strict=True))
@@ -225,9 +223,8 @@ class Wanted:
     `ttl` is in seconds. `reading` takes what the run will read, `read` has what earlier
     ones did; without a run, that is nothing. `accepts` tells whether an entry that may
     be served is of use.
-    With `fresh`, a run has to begin now. What cannot be `shared` is run by everybody
-    for himself. `storable` says that nothing was read yet; None that the lookup has to
-    tell whether that matters.
+    With `fresh`, a run has to begin now. `storable` says that nothing was read yet;
+    None that the lookup has to tell whether that matters.
     """
 
     key: str
@@ -237,7 +234,6 @@ class Wanted:
     read: TablesRead = field(default_factory=partial(TablesRead, known=True))
     accepts: Callable[[Entry], bool] = lambda _: True
     fresh: bool = False
-    shared: bool = True
     storable: bool | None = True
     in_thread: bool = False
 
@@ -283,15 +279,15 @@ class Cache:
         """Return where the entry of a key is stored, of the variants that it has."""
         return f"{place(self.prefix, 'entry', key)}#{variant}"
 
-    async def find(self, wanted: Wanted, *, again: bool = False) -> Found | Lookup:
+    async def find(self, wanted: Wanted) -> Found | Lookup:
         """Return an entry that answers, or what is known of its key without one."""
-        lookup = await self.lookup(wanted, again=again)
+        lookup = await self.lookup(wanted)
         entry = None if wanted.fresh else lookup.entry
         if entry is not None and wanted.accepts(entry):
             return Found(entry)
         return lookup
 
-    async def lookup(self, wanted: Wanted, *, again: bool = False) -> Lookup:
+    async def lookup(self, wanted: Wanted) -> Lookup:
         """Read an entry and the versions that it needs, in one round trip.
 
         Versions that are begun for it live a little longer than it.
@@ -302,14 +298,14 @@ class Cache:
         places = [version_place(self.prefix, name) for name in names]
         seconds = wanted.ttl + _SLACK
         try:
-            data, *found = await reading.fetch(self, [place, *places], again=again)
+            data, *found = await reading.fetch(self, [place, *places])
             found = await self._begin(places, found, seconds)
             known = dict(zip(names, map(_text, found), strict=True))
             entry = await self.current(self.read(data, place), known, reading)
             if entry is None and not wanted.read.known:
                 others = sorted(all_tables() - known.keys())
                 more = [version_place(self.prefix, name) for name in others]
-                found = await reading.fetch(self, more, again=again)
+                found = await reading.fetch(self, more)
                 found = await self._begin(more, found, seconds)
                 known.update(zip(others, map(_text, found), strict=True))
                 places += more

@@ -252,24 +252,19 @@ class Recorder:
         lifetime: Lifetime,
     ) -> bool:
         """Store an entry; False when there is none."""
-        exchange = self._exchange
+        exchange, ticket = self._exchange, run.ticket
         if not run.status:
-            exchange.unstored(run.policy, "an exception's handler made its answer")
-            return False
-        if {name for name, _ in fresh} & {name for name, _ in kept}:
-            why = "its handler and a dependency both set a header"
-            exchange.unstored(run.policy, why)
-            return False
-        entry = run.ticket.entry(
-            body, run.status, kept, ttl=lifetime.ttl, age=lifetime.age
-        )
+            ticket.why_not = "an exception's handler made its answer"
+        elif {name for name, _ in fresh} & {name for name, _ in kept}:
+            ticket.why_not = "its handler and a dependency both set a header"
+        entry = ticket.entry(body, run.status, kept, ttl=lifetime.ttl, age=lifetime.age)
         if entry is None:
-            exchange.unstored(run.policy, run.ticket.why_not)
+            exchange.unstored(run.policy, ticket.why_not)
             return False
         place = run.place(own)
         if place is None:
             return False
-        if await run.ticket.store(place, entry):
+        if await ticket.store(place, entry):
             exchange.status += ("stored",)
         return True
 

@@ -239,7 +239,6 @@ class CachedRoute:
             self.policy.tables,
             accepts,
             fresh=directives.no_cache,
-            shared=not exchange.reading.open,
             # What a middleware has begun may read what was there before the versions.
             storable=False if begun else None,
         )

@@ -116,9 +116,9 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
     while True:
         storable = lookup.first if wanted.storable is None else wanted.storable
         ticket = Ticket(cache, wanted, lookup, storable)
-        if wanted.fresh or not wanted.shared or not storable:
-            return ticket
-        if lookup.versions is None:
+        # Who waits must not keep a transaction open.
+        alone = wanted.fresh or wanted.reading.root.open
+        if alone or not storable or lookup.versions is None:
             return ticket
         run = ticket.run = (lookup.place, *lookup.versions.values())
         flight = cache.flights.under_way(run)
@@ -139,7 +139,8 @@ async def admit(cache: Cache, wanted: Wanted, lookup: Lookup) -> Found | Ticket:
                 return ticket
         elif not flight.abandoned:
             return ticket  # the answer may not be shared, so everybody asks for himself
-        found = await cache.find(wanted, again=True)
+        wanted.reading.forget()
+        found = await cache.find(wanted)
         if isinstance(found, Found):
             return found
         lookup = found
