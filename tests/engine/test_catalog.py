@@ -65,6 +65,22 @@ async def test_a_view_depends_on_every_table(shop: Shop) -> None:
     assert await names(shop) != before
 
 
+async def test_so_does_a_view_that_nobody_has_told_of(
+    shop: Shop, settings: Settings
+) -> None:
+    """As by a migration in another process: no connection of ours asks again."""
+    await execute(shop, "SELECT 1")
+    other = create_async_engine(settings.database_url)
+    await execute(Shop(other), "CREATE VIEW shop_names AS SELECT name FROM shop_tags")
+    await other.dispose()
+    before, runs = await names(shop), shop.runs
+    assert await names(shop) == before
+    assert shop.runs == runs
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
+    assert await names(shop) != before
+
+
 async def test_so_does_a_view_in_the_place_of_a_table(shop: Shop) -> None:
     await execute(
         shop,

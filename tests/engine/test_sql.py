@@ -87,6 +87,25 @@ def test_what_is_not_understood_may_change_everything(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "relations"),
+    [
+        ("SELECT a FROM t, v JOIN w ON t.a = w.a, LATERAL f(1) AS x", "t v w"),
+        ("WITH c AS (SELECT 1 FROM t), d(a, b) AS (TABLE u) SELECT * FROM c, d", "t u"),
+        ("SELECT * FROM (SELECT 1, a FROM t) AS s, (t JOIN u ON true)", "t u"),
+        ("SELECT extract(year FROM d), count(*), my_sum(a, b) FROM t", "t"),
+        (
+            "SELECT 1 FROM t WHERE a IS DISTINCT FROM b AND EXISTS (SELECT 1 FROM u)",
+            "t u",
+        ),
+        ("SELECT CAST(a AS VARCHAR(5)), b FROM t WHERE c IN (1, 2) ORDER BY a, b", "t"),
+        ("INSERT INTO public.t (a) SELECT to_char(a, 'x') FROM 'u', ONLY s.w", "u w"),
+    ],
+)
+def test_a_text_tells_what_it_reads_from(text: str, relations: str) -> None:
+    assert understand(text).relations == set(relations.split())
+
+
+@pytest.mark.parametrize(
     ("text", "names"),
     [
         ("SELECT a FROM t, v JOIN public.w ON t.a = w.a", "t v w"),
@@ -183,6 +202,7 @@ def test_it_takes_no_less_for_a_table_than_sqlite_does(text: str) -> None:
     assert not does.everything
     assert {table for _, table in does.writes} == writes
     assert reads & known <= does.names.keys()
+    assert does.relations <= known
 
 
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}

@@ -38,6 +38,10 @@ _ASKS = re.compile(
     r"TABLE_X?INFO|TABLE_LIST|INDEX_LIST|INDEX_X?INFO|"
     r"FOREIGN_KEY_(?:LIST|CHECK)|INTEGRITY_CHECK|QUICK_CHECK"
 )
+_FROM_ENDS = re.compile(
+    r"WHERE|GROUP|ORDER|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|"
+    r"WINDOW|RETURNING|SET|FETCH|FOR"
+)
 # After one of these, the word of a write begins no statement of its own.
 _PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "OR", "AS", "."])
 
@@ -45,13 +49,15 @@ _PART_OF = frozenset(["FOR", "DO", "ON", "KEY", "OR", "AS", "."])
 class Statement(NamedTuple):
     """What a text does.
 
-    `names` has every name in it, lower-case, and how often it may stand for a table.
+    `names` has every name in it, lower-case, and how often it may stand for a table;
+    `relations` are what FROM and JOIN name.
     `writes` are the tables that it changes; `everything` says that it may change more.
     `sets` are the columns that an UPDATE sets, None where they cannot be told. `plain`
     says that an INSERT only adds the rows of its parameters, `ends` that it commits.
     """
 
     names: Mapping[str, int] = MappingProxyType({})
+    relations: frozenset[str] = frozenset()
     writes: tuple[tuple[Kind, str], ...] = ()
     everything: bool = False
     sets: frozenset[str] | None = None
@@ -118,6 +124,7 @@ def _understood(words: list[str]) -> Statement:
     plain = kinds == ["INSERT"] and first == "INSERT" and second == ["INTO"]
     return Statement(
         names,
+        frozenset(_relations(words)).difference(_common(words)),
         writes,
         everything=not (known and alone) or _makes_a_table(words),
         sets=_sets(words) if kinds == ["UPDATE"] and first == "UPDATE" else None,
@@ -157,6 +164,45 @@ def _writes(words: list[str]) -> Iterator[tuple[Kind, str]]:
         if not _name(words[at]):
             raise _Unclear
         yield kind, _name(words[at])
+
+
+def _relations(words: list[str]) -> Iterator[str]:
+    """Yield what FROM and JOIN name, but for functions."""
+    # For each open parenthesis: whether a FROM in it names tables, and whether it did.
+    reads, inside = [True], [False]
+    expects = False
+    for at, word in enumerate(words):
+        if word == "(":
+            query = words[at + 1] in _READS
+            expects = expects and not query  # else tables that are joined
+            reads.append(expects or query)
+            inside.append(expects)
+        elif word == ")" and len(reads) > 1:
+            reads.pop()
+            inside.pop()
+            expects = False
+        elif word == "FROM":
+            expects = reads[-1] and words[at - 1] != "DISTINCT"
+            inside[-1] = inside[-1] or expects
+        elif word == ",":
+            expects = inside[-1]
+        elif word in ("JOIN", "TABLE"):
+            expects = True
+        elif _FROM_ENDS.fullmatch(word):
+            inside[-1] = expects = False
+        elif expects and _name(word) and word not in ("LATERAL", "ONLY"):
+            expects = words[at + 1] == "."  # it was a schema
+            if words[at + 1] not in (".", "("):
+                yield _name(word)
+
+
+def _common(words: list[str]) -> Iterator[str]:
+    """Yield the names of common table expressions, `name [(columns)] AS … (`."""
+    for at, word in enumerate(words):
+        if word == "AS" and words[at + 1] in ("(", "MATERIALIZED", "NOT"):
+            if words[at - 1] == ")":
+                at = max(n for n in range(at) if words[n] == "(")
+            yield _name(words[at - 1])
 
 
 def _sets(words: list[str]) -> frozenset[str] | None:
