@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from anyio import CancelScope
 from pydantic import SecretStr
 
 from app.cache import invalidate_namespace
@@ -17,6 +18,7 @@ from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis import breaker, failover
 from app.cache.engine.redis.breaker import ALONE, UNDELIVERED
 from app.cache.engine.redis.failover import Failover
+from app.cache.engine.ticket import Ticket, admit
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
 from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
@@ -269,6 +271,31 @@ async def test_leases_of_an_outage_are_not_remembered(
         assert not cache.store._leases  # type: ignore[attr-defined]
 
 
+async def test_a_request_that_is_given_up_leaves_no_lease(
+    settings_of_valkey: Settings, valkey: Valkey
+) -> None:
+    """Neither in Redis, where others wait for its end, nor in what is remembered."""
+    async with worker(settings_of_valkey) as cache:
+        await until_used(cache)
+        wanted = Wanted("books", lambda: cache.place("books", ""), 60)
+        found = await cache.find(wanted)
+        assert isinstance(found, Lookup)
+        asking = asyncio.create_task(admit(cache, wanted, found))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        ticket = await admit(cache, wanted, found)
+        assert isinstance(ticket, Ticket)
+        assert ticket.lease
+        with CancelScope() as scope:
+            scope.cancel()
+            await ticket.land(None, abandoned=True)
+        assert not cache.store._leases  # type: ignore[attr-defined]
+        await until(lambda: not valkey.ask("KEYS", "*:lease:*"))
+
+
 async def until_used(*caches: Cache) -> None:
     await until(lambda: not any(cache.store.fallback for cache in caches))
 
@@ -382,7 +409,8 @@ def _die_with_an_undelivered_invalidation(settings: Settings) -> None:
 async def test_a_fence_that_redis_did_not_take_keeps_redis_out_until_the_commit(
     settings_of_valkey: Settings, valkey: Valkey
 ) -> None:
-    async with worker(settings_of_valkey) as cache:
+    long = settings_of_valkey.model_copy(update={"cache_fence_ttl": 60})
+    async with worker(long) as cache:
         await keep(cache, "books")
         valkey.stop()
         await cache.fence({"books"}, b"writer")

@@ -156,6 +156,7 @@ async def _lead_cluster(ticket: Ticket, give_up: float) -> Found | Ticket:
     lease = f"{cache.prefix}:lease:{_digest(ticket.run)}"
     try:
         while time.monotonic() < give_up:
+            ticket.lease = lease  # also if it is given up before the answer comes
             held, value = await cache.store.acquire(lease, ticket.owner, LEASE, place)
             ticket.lease = lease if held else ""
             entry = cache.read(value, place)

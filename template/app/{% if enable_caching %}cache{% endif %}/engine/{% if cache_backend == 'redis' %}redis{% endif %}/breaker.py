@@ -158,6 +158,11 @@ class Breaker:
         now = time.monotonic()
         return {each: due for each, due in self.kept.items() if due <= now}
 
+    def kept_of(self, keys: Collection[str], owner: bytes) -> Kept:
+        """Return what is kept of these versions for this owner."""
+        mine = ((key, owner) for key in keys)
+        return {each: self.kept[each] for each in mine if each in self.kept}
+
     def deliver(self, tried: Kept) -> None:
         """Forget what Redis has confirmed, but not what was kept again meanwhile."""
         for each, due in tried.items():

@@ -134,7 +134,9 @@ class Failover:
     async def renew(
         self, versions: dict[str, bytes], expire: int, owner: bytes = b""
     ) -> None:
+        before = self._breaker.kept_of(versions, owner)  # such as this owner's fence
         if await self._confirmed(lambda: self._redis.renew(versions, expire, owner)):
+            self._breaker.deliver(before)
             self._breaker.tell_those_alone()
         else:
             self._breaker.keep(versions, owner)
@@ -154,9 +156,11 @@ class Failover:
         return held, value
 
     async def release(self, lease: str, owner: bytes) -> None:
-        await self._either(lambda store: store.release(lease, owner))
-        if not self.fallback:
-            self._leases.pop(lease, None)
+        try:
+            await self._either(lambda store: store.release(lease, owner))
+        finally:  # also where it is given up: Redis has been asked
+            if not self.fallback:
+                self._leases.pop(lease, None)
 
     async def open(self) -> None:
         """Look for Redis, and go on without it when it does not answer at once."""
@@ -254,7 +258,7 @@ class Failover:
             if not self.fallback:
                 await self._beat()
         except (StoreError, OSError) as error:
-            if outage is None:
+            if outage is None or not self.fallback:
                 self._breaker.open(str(error))
             else:
                 refused = isinstance(error.__cause__, ResponseError)
