@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app.cache.engine.redis.connection import Link
 from app.cache.engine.redis.server import name_of
 from app.config import Settings
 from tests.engine.each import THOROUGH
@@ -154,6 +155,17 @@ async def test_keys_are_on_the_node_to_which_any_other_one_sends(
     for node in cluster.others:
         assert not node.ask("KEYS", "*")
     assert not warnings(caplog)
+
+
+def test_a_node_that_names_all_others_is_not_asked_again_before_them() -> None:
+    """One that is cut off from them answers, and says that the cluster is down."""
+    slots = [[0, 9, [b"a", 1, b"id"]], [10, 16383, [b"b", 1, b"id"], [b"c", 1, b"id"]]]
+    link, asked = Link("redis://a:1", 1, print), []
+    for _ in range(6):
+        link.learn(slots)
+        link.go_elsewhere()
+        asked.append(link.address[0])
+    assert "".join(asked) == "bcabca"
 
 
 async def use(

@@ -65,7 +65,8 @@ class Link:
         """Note the cluster's nodes, from a reply to CLUSTER SLOTS."""
         found = [node for _, _, *nodes in slots for node in nodes if node[0]]
         nodes = [(host.decode(), port) for host, port, *_ in found]
-        self._places = [self._given, *nodes]
+        if {self._given, *nodes} != {*self._places}:  # else each gets its turn
+            self._places = list(dict.fromkeys([self._given, *nodes]))
 
     async def disconnect(self) -> None:
         await self.connection.disconnect(nowait=True)
