@@ -106,6 +106,32 @@ async def test_a_command_elsewhere_waits_only_where_a_service_is(
                 await theirs.close()
 
 
+async def test_who_is_given_up_while_it_waits_leaves_the_rest_to_the_next(
+    settings: Settings, elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(settings, Path()):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(elsewhere)
+            theirs = await open_once(settings)
+            for times in (1, 2):
+                writing = asyncio.create_task(theirs.renew({"a": b"new"}, 100))
+                async with asyncio.timeout(10):
+                    while caplog.text.count("until services elsewhere know") < times:
+                        await asyncio.sleep(0.01)
+                        assert not writing.done()
+                writing.cancel()
+                await asyncio.wait([writing])
+            await theirs.close()
+
+
+async def test_behind_a_pooler_that_keeps_its_connection_memory_is_used(
+    settings: Settings, elsewhere: Path
+) -> None:
+    pooled = settings.model_copy(update={"database_pooler": True})
+    async with opened(pooled, elsewhere) as ours:
+        assert await used(ours)
+
+
 async def test_who_shares_the_folder_does_not_count(
     settings: Settings, elsewhere: Path
 ) -> None:
