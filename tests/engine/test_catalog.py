@@ -81,6 +81,23 @@ async def test_so_does_a_view_that_nobody_has_told_of(
     assert await names(shop) != before
 
 
+async def test_so_does_a_text_that_is_not_understood(shop: Shop) -> None:
+    """It may have changed something, too, but there is no COMMIT here to tell."""
+    unclear = {
+        "sqlite": "/* /* */ SELECT name FROM shop_tags",
+        "postgresql": "/* /* */ */ SELECT name FROM shop_tags",
+    }
+
+    @cached(namespace="shop-names", key_builder=key_of, expire=100)
+    async def commented(shop: Shop) -> list[Any]:
+        return await shop.rows(text(unclear[shop.engine.dialect.name]))
+
+    before = await commented(shop)
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).where(Tag.id == 1).values(name="seen"))
+    assert await commented(shop) != before
+
+
 async def test_so_does_a_view_in_the_place_of_a_table(shop: Shop) -> None:
     await execute(
         shop,

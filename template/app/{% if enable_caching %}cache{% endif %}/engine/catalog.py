@@ -153,8 +153,9 @@ class Catalog:
         """Tell whether a statement may read tables that it does not name."""
         names = does.names.keys()
         return (
+            does.everything  # or it is not understood
             # One without a model may be a view that another process has made since.
-            not does.relations <= self._tables.named().keys()
+            or not does.relations <= self._tables.named().keys()
             or not names.isdisjoint(self._readers)
             or not names.isdisjoint(self.writers)
             or any(map(_READERS.fullmatch, names))
