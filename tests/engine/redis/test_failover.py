@@ -286,12 +286,15 @@ async def test_a_request_that_is_given_up_leaves_no_lease(
         asking.cancel()
         await asyncio.wait([asking])
         assert asking.cancelled()
-        ticket = await admit(cache, wanted, found)
-        assert isinstance(ticket, Ticket)
-        assert ticket.lease
-        with CancelScope() as scope:
-            scope.cancel()
-            await ticket.land(None, abandoned=True)
+        for stores in (False, True):
+            ticket = await admit(cache, wanted, found)
+            assert isinstance(ticket, Ticket)
+            assert ticket.lease
+            with CancelScope() as scope:
+                scope.cancel()
+                entry = ticket.entry(b"value") if stores else None
+                await (ticket.store("key", entry) if entry else ticket.land(None))
+            await ticket.land(None)
         assert not cache.store._leases  # type: ignore[attr-defined]
         await until(lambda: not valkey.ask("KEYS", "*:lease:*"))
 

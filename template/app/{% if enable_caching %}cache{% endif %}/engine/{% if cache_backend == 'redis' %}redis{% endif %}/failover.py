@@ -37,8 +37,15 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -118,11 +125,10 @@ class Failover:
         lease: str = "",
         owner: bytes = b"",
     ) -> None:
-        await self._either(
-            lambda store: store.put(key, value, expire, versions, lease, owner)
-        )
-        if not self.fallback:
-            self._leases.pop(lease, None)
+        with self._giving_back(lease):
+            await self._either(
+                lambda store: store.put(key, value, expire, versions, lease, owner)
+            )
 
     async def add_many(self, values: dict[str, bytes], expire: int) -> list[bytes]:
         return await self._either(lambda store: store.add_many(values, expire))
@@ -156,11 +162,8 @@ class Failover:
         return held, value
 
     async def release(self, lease: str, owner: bytes) -> None:
-        try:
+        with self._giving_back(lease):
             await self._either(lambda store: store.release(lease, owner))
-        finally:  # also where it is given up: Redis has been asked
-            if not self.fallback:
-                self._leases.pop(lease, None)
 
     async def open(self) -> None:
         """Look for Redis, and go on without it when it does not answer at once."""
@@ -207,6 +210,15 @@ class Failover:
         await asyncio.sleep(0)  # what is refused now is kept, before all ends
         self._breaker.end()
         await self._memory.close()
+
+    @contextmanager
+    def _giving_back(self, lease: str) -> Iterator[None]:
+        """Forget a lease that Redis was asked to take back, also by who is given up."""
+        try:
+            yield
+        finally:
+            if not self.fallback:
+                self._leases.pop(lease, None)
 
     async def _either(
         self, operation: Callable[[RedisServer | Memory], Awaitable[T]]
@@ -287,8 +299,8 @@ class Failover:
         line.timeout = self._settings.cache_timeout
         self._breaker.take_writes()
         # Let nobody wait for a run of before, whose answer is not in Redis.
-        for lease, owner in list(self._leases.items()):
-            await self._redis.release(lease, owner)
+        leases = self._leases.items()
+        await asyncio.gather(*(self._redis.release(*each) for each in leases))
         await self._redis.check()
         await self._deliver(self._breaker.due())  # what came until writes were taken
         self._epoch.ended()  # what comes from here on is seen by `get_many`
