@@ -209,7 +209,7 @@ async def test_who_looked_up_again_stores_nothing_of_what_was_read_before() -> N
     assert isinstance(known, Lookup)
     assert known.first
     following = asyncio.create_task(admit(cache, wanted(reading), known))
-    while not cache.flights.waiting:
+    while not cache.flights.waiting:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0)
     await cache.store.renew({versions[1]: b"of another process"}, 60)
     await led.land(None, abandoned=True)
