@@ -18,6 +18,7 @@ from app.cache.engine.processes import Marker, epoch_file
 from app.cache.engine.redis import breaker, failover
 from app.cache.engine.redis.breaker import ALONE, UNDELIVERED
 from app.cache.engine.redis.failover import Failover
+from app.cache.engine.store import StoreError
 from app.cache.engine.ticket import Ticket, admit
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
@@ -381,6 +382,27 @@ def test_what_is_invalidated_again_during_its_delivery_is_kept(tmp_path: Path) -
     ours.deliver(tried)
     assert ours.due().keys() == {("books", b"")}
     ours.end()
+
+
+async def test_a_failure_right_after_an_outage_begins_the_next_one(
+    settings_of_valkey: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Failover(settings_of_valkey)
+    beat = store._beat
+
+    async def fails_when_redis_is_used() -> None:
+        if not store.fallback:
+            raise StoreError("a test")
+        await beat()
+
+    store._breaker.open("a test")
+    await store._look()
+    assert not store.fallback
+    monkeypatch.setattr(store, "_beat", fails_when_redis_is_used)
+    store._breaker.open("a test")
+    await store._look()
+    assert store.fallback
+    await store.close()
 
 
 @pytest.mark.parametrize("when", ["runs", "starts"])
