@@ -391,8 +391,10 @@ def tenant_of(request: Request) -> list[str]:
     """Return what any of the setters set."""
     scope = request.scope
     found = [request.headers.get("x-tenant"), scope.get("tenant")]
-    found += [scope["state"].get("tenant"), scope.get("session", {}).get("tenant")]
+    found += [scope.get("session", {}).get("tenant")]
     found += [scope.get("extensions", {}).get("tls", {}).get("cn")]
+    if not any(found):
+        found.append(scope["state"].get("tenant"))
     return [_name(each) for each in found if each is not None]
 
 

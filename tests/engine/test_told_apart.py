@@ -350,6 +350,22 @@ def put_flag(request: Request) -> None:
     request.state.flag = flags["now"]
 
 
+@router.get("/flag/of-middleware")
+@cached()
+async def by_flag_of_middleware(request: Request) -> str:
+    return getattr(request.state, "given", "none")
+
+
+def given(request: Request) -> str:
+    return getattr(request.state, "given", "none")
+
+
+@router.get("/flag/of-middleware/dependency")
+@cached()
+async def by_flag_of_dependency(found: Annotated[str, Depends(given)]) -> str:
+    return found
+
+
 @router.get("/flag", dependencies=[Depends(put_flag)])
 @cached()
 async def by_flag(request: Request) -> str:
@@ -363,6 +379,30 @@ async def by_flag(request: Request) -> str:
 async def by_flag_as_value(request: Request) -> str:
     flag: str = request.state.flag
     return flag
+
+
+@pytest.mark.parametrize("path", ["", "/dependency"])
+async def test_what_a_middleware_puts_into_the_state_of_some_requests(
+    settings: Settings, storage: str, path: str
+) -> None:
+    app, state = create_app(settings), dict[str, str]()
+    app.include_router(router)
+
+    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {**state}}, receive, send)
+
+    transport = httpx.ASGITransport(with_state)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        for flag in ("none", "a", "b", "none"):
+            state.clear()
+            state.update({} if flag == "none" else {"given": flag})
+            for _ in range(2):
+                answer = await client.get(f"/apart/flag/of-middleware{path}")
+                assert answer.json() == flag
+        assert outcome(answer) == "HIT"
 
 
 @pytest.mark.parametrize("path", ["flag", "flag/value"])

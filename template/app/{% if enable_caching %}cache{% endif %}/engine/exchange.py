@@ -203,7 +203,7 @@ class RecordedState(MutableMapping[str, Any]):
         self._given = set(self.first)
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._given:
+        if name in self._given or name not in self.first:
             self._look({name})
         return self.first[name]
 
@@ -381,7 +381,9 @@ def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
 
 def _state(name: str, exchange: Exchange) -> Any:
     state = exchange.state
-    value = state.first.get(name)
+    if name not in state.first:
+        return None
+    value = state.first[name]
     try:
         return _plain(f"state.{name}", value)
     except Unstable:
