@@ -196,29 +196,28 @@ class RecordedState(MutableMapping[str, Any]):
         self.read: set[str] = set()
         self.writes = 0
         self.of_middleware = frozenset(first)
-        self._given = set(first)
+        self._own = set[str]()
 
     def begin(self) -> None:
         """Take what dependencies have put in as given, too: the handler begins."""
-        self._given = set(self.first)
+        self._own = set()
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._given or name not in self.first:
-            self._look({name})
+        self._look({name} - self._own)  # that there is none may tell something, too
         return self.first[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._given.discard(name)
+        self._own.add(name)
         self.writes += 1
         self.first[name] = value
 
     def __delitem__(self, name: str) -> None:
-        self._given.discard(name)
+        self._own.add(name)
         self.writes += 1
         del self.first[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._look(self._given)
+        self._look(self.first.keys() - self._own)
         return iter(self.first)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ Source: OpenTelemetry's semantic conventions for Redis client operations.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from opentelemetry import trace
 
@@ -31,12 +32,19 @@ def span_of(
     host, port = link.address
     if host:
         about |= {"server.address": host, "server.port": port}
-    with trace.get_tracer(__name__).start_as_current_span(
-        name, kind=trace.SpanKind.CLIENT, attributes=about, record_exception=False
-    ) as span:
-        try:
-            yield
-        except StoreError as error:
-            cause = error.__cause__ or error
-            span.set_attribute("error.type", type(cause).__name__)
-            raise
+    tracer = _tracer_of(trace.get_tracer_provider())
+    span = tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=about)
+    try:
+        yield
+    except StoreError as error:
+        cause = error.__cause__ or error
+        span.set_attribute("error.type", type(cause).__name__)
+        span.set_status(trace.StatusCode.ERROR, str(error))
+        raise
+    finally:
+        span.end()
+
+
+@lru_cache(maxsize=1)
+def _tracer_of(provider: trace.TracerProvider) -> trace.Tracer:
+    return provider.get_tracer(__name__)
