@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -13,6 +13,13 @@ from tests.engine.each import THOROUGH
 
 # Without a server, and with each parser of uvicorn.
 WAYS = ["asgi", "httptools", *(["h11"] if THOROUGH else [])]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for what another task, or the server, brings about."""
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

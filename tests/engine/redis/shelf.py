@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,13 +17,6 @@ from tests.servers.valkey import Valkey
 
 MISS = "fastapi; fwd=miss; stored"
 LOCAL_MISS = "fastapi; fwd=miss; detail=fallback; stored"
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for what another task, or the server, brings about."""
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.02)
 
 
 class Shelf:

@@ -22,7 +22,8 @@ from app.cache.engine.store import StoreError
 from app.cache.engine.ticket import Ticket, admit
 from app.config import Settings
 from tests.engine.redis.forwarder import Forwarder
-from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
+from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf
+from tests.engine.wire import until
 from tests.environment import settings_from
 from tests.servers import free_port
 from tests.servers.valkey import Valkey

@@ -11,7 +11,8 @@ from redis import Redis
 from app.cache.engine.exchange import running
 from tests.engine.each import THOROUGH
 from tests.engine.redis.forwarder import Forwarder
-from tests.engine.redis.shelf import MISS, Shelf, until
+from tests.engine.redis.shelf import MISS, Shelf
+from tests.engine.wire import until
 from tests.servers.valkey import Valkey
 
 ROUNDS = 300 if THOROUGH else 30

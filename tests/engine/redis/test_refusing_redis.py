@@ -8,7 +8,8 @@ from redis import Redis
 
 from app.cache.engine.redis.settings import RIGHTS
 from tests.engine.redis.forwarder import Forwarder
-from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf, until
+from tests.engine.redis.shelf import LOCAL_MISS, MISS, Shelf
+from tests.engine.wire import until
 from tests.servers.valkey import Valkey
 from tests.service.tls import make_certificates
 
