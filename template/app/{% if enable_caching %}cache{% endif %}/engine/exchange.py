@@ -217,10 +217,11 @@ class RecordedState(MutableMapping[str, Any]):
         del self.first[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._look(self.first.keys() - self._own)
+        self._look({"*"})
         return iter(self.first)
 
     def __len__(self) -> int:
+        self._look({"*"})
         return len(self.first)
 
     def __or__(self, other: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +264,10 @@ class _FirstName(bytes):
     def __hash__(self) -> int:
         self._seek("*")
         return super().__hash__()
+
+    def __repr__(self) -> str:
+        self._seek("*")  # a list's text has that of its parts
+        return super().__repr__()
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_"):
@@ -356,7 +361,7 @@ def put_by_run(scope: Scope, exchange: Exchange) -> list[Any]:
 def looked_at(exchange: Exchange) -> set[str]:
     """Return the names of what was looked at and is not in each key; "*": all headers.
 
-    A state is called "state.name".
+    A state is called "state.name"; "state.*" is all of it.
     """
     return exchange.sought | {f"state.{name}" for name in exchange.state.read}
 
@@ -380,6 +385,8 @@ def read_by_name(names: Collection[str], exchange: Exchange) -> dict[str, Any]:
 
 def _state(name: str, exchange: Exchange) -> Any:
     state = exchange.state
+    if name == "*":
+        return {each: _state(each, exchange) for each in sorted(state.first)}
     if name not in state.first:
         return None
     value = state.first[name]
