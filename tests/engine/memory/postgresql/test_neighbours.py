@@ -57,7 +57,7 @@ async def used(store: LoneMemory) -> bool:
 
 
 async def until_used(store: LoneMemory) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await used(store):  # noqa: ASYNC110 - another process's time
             await asyncio.sleep(0)  # so that it is used as soon as it can be
 
@@ -67,7 +67,7 @@ async def terminate(store: LoneMemory, database: Database) -> None:
     pid = store._neighbours._connection.get_server_pid()
     async with database.engine.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend({pid})"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while store._neighbours._connected():  # noqa: ASYNC110 - the server's time
             await asyncio.sleep(0)
 
@@ -115,7 +115,7 @@ async def test_who_is_given_up_while_it_waits_leaves_the_rest_to_the_next(
             theirs = await open_once(settings)
             for times in (1, 2):
                 writing = asyncio.create_task(theirs.renew({"a": b"new"}, 100))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while caplog.text.count("until services elsewhere know") < times:
                         await asyncio.sleep(0.01)
                         assert not writing.done()
@@ -175,7 +175,7 @@ async def test_a_lock_that_a_pooler_has_given_away_counts_as_none(
 ) -> None:
     async with opened(settings, elsewhere) as ours:
         await ours._neighbours._connection.execute("SELECT pg_advisory_unlock_all()")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "as behind a pooler" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await until_used(ours)
