@@ -65,7 +65,7 @@ class Shelf:
         response = await self.client.get("/books")
         assert response.status_code == 200
         status = response.headers["cache-status"]
-        return response.json(), re.sub(r"hit; ttl=(9|10|99|100)\b", "hit", status)
+        return response.json(), re.sub(r"hit; ttl=\d+", "hit", status)
 
     async def write(self) -> int:
         """Change the data, as a request does that is acknowledged after it."""

@@ -21,7 +21,7 @@ async def test_parameters_of_the_address_reach_the_server(database_url: str) -> 
 
 
 async def test_a_slow_statement_is_given_up(settings: Settings) -> None:
-    database = Database(settings.model_copy(update={"database_statement_timeout": 0.2}))
+    database = Database(settings.model_copy(update={"database_statement_timeout": 1.0}))
     with pytest.raises(OperationalError) as raised:
         async with database.session() as session:
             await session.execute(text("SELECT pg_sleep(60)"))
@@ -66,7 +66,7 @@ async def test_a_server_that_falls_silent_is_an_error_of_the_database(
     here = url.set(host="127.0.0.1", port=proxy.sockets[0].getsockname()[1])
     limits = {
         "database_url": here.render_as_string(hide_password=False),
-        "database_statement_timeout": 0.2,
+        "database_statement_timeout": 1.0,
         "database_connect_timeout": 1.0,
     }
     database = Database(settings.model_copy(update=limits))
