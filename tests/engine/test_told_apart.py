@@ -4,13 +4,14 @@ import functools
 import inspect
 import re
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AliasChoices, BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -495,3 +496,23 @@ async def test_what_was_read_before_the_look_up_counts(
             await session.execute(update(User).values(first_name=name))
         for _ in range(3):
             assert (await client.get(url)).json() == name
+
+
+language_now: ContextVar[str] = ContextVar("language", default="en")
+
+
+async def test_each_vary_of_an_answer_counts(serve: Serve) -> None:
+    router = APIRouter()
+
+    @router.get("/varying")
+    @cached()
+    async def varying(response: Response) -> str:
+        response.headers.append("Vary", "Accept-Encoding")
+        response.headers.append("Vary", "Accept-Language")
+        return language_now.get()
+
+    client = await serve(router)
+    for language in ("de", "fr", "de", "fr"):
+        language_now.set(language)  # as a middleware does
+        sent = {"Accept-Language": language}
+        assert (await client.get("/varying", headers=sent)).json() == language

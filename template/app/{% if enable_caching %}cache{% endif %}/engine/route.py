@@ -367,7 +367,7 @@ class CachedRoute:
         self, exchange: Exchange, place: Callable[[], str], headers: Pairs
     ) -> str | None:
         """Return where an answer belongs, now that its run told what it depends on."""
-        varies = next((value for name, value in headers if name == "vary"), "")
+        varies = ", ".join(value for name, value in headers if name == "vary")
         self._learned |= looked_at(exchange)
         self._learned |= {name.lower() for name in named_in(varies)}
         try:
