@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum, IntEnum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from app.cache import (
     cached,
     invalidate_namespace,
+    provider,
     segment,
     shared_key_builder,
     touches,
@@ -259,3 +260,23 @@ def test_a_function_without_parameters_has_none_to_name() -> None:
 def test_a_rule_has_nothing_but_names_in_its_braces(braces: str) -> None:
     with pytest.raises(ValueError, match="braces hold a name"):
         touches(Thing, f"things:{braces}")
+
+
+@provider
+def shop() -> str:
+    return "toys"
+
+
+async def test_a_namespace_may_name_what_a_provider_makes(serve: Serve) -> None:
+    router = APIRouter()
+
+    @router.get("/named")
+    @cached(namespace="named:{of}")
+    async def named(of: Annotated[str, Depends(shop)]) -> str:
+        return of
+
+    client = await serve(router)
+    for expected in ("MISS", "HIT", "HIT"):
+        answer = await client.get("/named")
+        assert (answer.status_code, answer.json()) == (200, "toys")
+        assert outcome(answer) == expected

@@ -120,12 +120,13 @@ class CachePolicy:
         kwargs: Mapping[str, Any],
     ) -> str:
         """Return the key of a call. Raises KeyFailed where its builder raises."""
-        filled = {name: segment(kwargs[name]) for name in self.named}
+        named = {name: kwargs[name] for name in self.named & kwargs.keys()}
         tools = Request | Response  # fastapi-cache2 leaves them out, too
         kwargs = {n: v for n, v in kwargs.items() if not isinstance(v, tools)}
         if request is not None and not self.keys_all:
             request = _copied(request)
         try:
+            filled = {name: segment(value) for name, value in named.items()}
             key: object = self.key_builder(
                 self.function,
                 self.namespace.format(**filled),
