@@ -1,5 +1,6 @@
 """C6, C13: what stands around a handler has the effect that it has without a cache."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
@@ -17,9 +18,9 @@ from fastapi import (
     Response,
 )
 from fastapi.exceptions import ResponseValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.cache import cached, provider
 from app.config import Settings
@@ -528,3 +529,40 @@ async def test_a_state_is_joined_and_copied_as_a_dict(
                 assert (await client.get(f"/plain/{way}")).json() == name
                 answer = await client.get(f"/cached/{way}")
                 assert answer.json() == name
+
+
+@pytest.mark.parametrize("value", [False, True])
+async def test_a_stream_begins_before_its_first_part(
+    settings: Settings, storage: str, *, value: bool
+) -> None:
+    begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def parts() -> AsyncIterator[str]:
+        await may_go_on.wait()
+        yield "late"
+
+    async def handler() -> Response:
+        return StreamingResponse(parts())
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            begun.set()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = create_app(settings)
+    cached_handler = cached()(handler)
+    app.add_api_route("/", above(cached_handler) if value else cached_handler)
+    asgi = {"version": "3.0", "spec_version": "2.4"}
+    scope: dict[str, Any] = {"type": "http", "asgi": asgi, "http_version": "1.1"}
+    scope |= {"method": "GET", "path": "/", "query_string": b"", "headers": []}
+    async with lifespan(app):
+        request = asyncio.create_task(app(scope, receive, send))
+        try:
+            async with asyncio.timeout(5):
+                await begun.wait()
+        finally:
+            may_go_on.set()
+            await request

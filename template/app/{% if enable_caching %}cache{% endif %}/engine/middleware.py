@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.cache.engine.cache import Cache, reading_now
@@ -188,20 +189,33 @@ class Recorder:
         start, self._start = self._start, None
         if message["type"] == "http.response.start":
             self._exchange.reading.forget()  # what streams, or follows, takes its time
-            if self._exchange.run is not None or self._exchange.untagged:
+            if self._comes_whole(message):
                 self._start = message
                 return
+            await self._let_go(message)
             _describe(message, self._exchange)
         elif start is not None:
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 start, message = await self._complete(start, message)
-            elif self._exchange.run is not None:
-                ticket = self._exchange.run.ticket
-                self._exchange.unstored(self._exchange.run.policy, ticket.why_not)
-            await self._land(abandoned=False)
+                await self._land(abandoned=False)
+            else:
+                await self._let_go(start)
             _describe(start, self._exchange)
             await self._send(start)
         await self._send(message)
+
+    def _comes_whole(self, start: Message) -> bool:
+        """Tell whether to wait for the body; that of a stream may come much later."""
+        run = self._exchange.run
+        wanted = self._exchange.untagged if run is None else not run.ticket.why_not
+        return wanted and "content-length" in Headers(raw=start["headers"])
+
+    async def _let_go(self, start: Message) -> None:
+        """End a run whose response is sent as it comes."""
+        run = self._exchange.run
+        if run is not None and start["status"] == 200:
+            self._exchange.unstored(run.policy, run.ticket.why_not)
+        await self._land(abandoned=False)
 
     async def close(self) -> None:
         """End a run whose response never came."""
