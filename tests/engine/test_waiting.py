@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
+import anyio
 import anyio.to_thread
 import httpx
 import pytest
@@ -133,3 +134,42 @@ async def test_a_follower_waits_for_a_bounded_time(
     answers = await asyncio.gather(leader, follower)
     assert [answer.json() for answer in answers] == [[1], [1]]
     assert [outcome(answer) for answer in answers] == ["MISS", "MISS"]
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits", "while it runs"])
+async def test_a_thread_goes_on_when_its_request_is_given_up(
+    app: FastAPI, when: str
+) -> None:
+    """As it does without a cache."""
+    began, found = threading.Event(), list[int]()
+
+    @cached()
+    def function() -> int:
+        began.set()
+        return _run("function")
+
+    def job() -> None:
+        if when == "before":
+            began.set()
+            assert may_end.wait(60)
+        found.append(function())
+
+    assert app.state.settings.cache_enabled
+    runs.clear()
+    may_end.clear()
+    async with anyio.create_task_group() as tasks:
+        if when == "while it waits":
+            tasks.start_soon(anyio.to_thread.run_sync, job)
+            await anyio.to_thread.run_sync(began.wait)
+        with anyio.CancelScope() as given_up:
+            tasks.start_soon(_end_soon, began, given_up)
+            await anyio.to_thread.run_sync(job)
+    assert found == [1] * (2 if when == "while it waits" else 1)
+
+
+async def _end_soon(began: threading.Event, given_up: anyio.CancelScope) -> None:
+    await anyio.to_thread.run_sync(began.wait)
+    await anyio.sleep(0.2)
+    given_up.cancel()
+    await anyio.sleep(0.2)
+    may_end.set()

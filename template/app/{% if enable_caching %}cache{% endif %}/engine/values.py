@@ -7,13 +7,13 @@ A value is stored only if it reads back equal, in value and in type.
 import asyncio
 import dis
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import CellType, FunctionType
 from typing import Any
 
-from anyio import from_thread
+from anyio import CancelScope, from_thread
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -118,19 +118,27 @@ def call_sync(
     """
     try:
         from_thread.check_cancelled()
-    except RuntimeError:  # this is no worker thread
+    except (RuntimeError, asyncio.CancelledError):
+        # This is no worker thread, or one that nobody waits for any more.
         return policy.function(*args, **kwargs)
-    attempt = from_thread.run(_begin, policy, args, kwargs, True)
+    begin = _begin(policy, args, kwargs, in_thread=True)
+    attempt: Attempt = from_thread.run(_to_its_end, begin)
     if attempt.answered:
         return attempt.value
     try:
         with attempt.running():
             result = policy.function(*args, **kwargs)
     except BaseException:
-        from_thread.run(partial(attempt.fail, cancelled=False))
+        from_thread.run(_to_its_end, attempt.fail(cancelled=False))
         raise
-    from_thread.run(attempt.finish, result)
+    from_thread.run(_to_its_end, attempt.finish(result))
     return result
+
+
+async def _to_its_end(step: Awaitable[Any]) -> Any:
+    """Await a step that goes on, as its thread does, when the request is cancelled."""
+    with CancelScope(shield=True):
+        return await step
 
 
 async def _begin(
