@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from app.cache.engine import memory
 from app.cache.engine.exchange import running
 from app.cache.engine.memory import Memory
 from app.config import Settings
-from tests.engine.answers import contents
+from tests.engine.answers import contents, outcome
 from tests.engine.conftest import Serve
 from tests.engine.each import THOROUGH, on_any_storage
 
@@ -168,3 +169,19 @@ def test_no_function_remembers_without_bound() -> None:
                 size = found.cache_parameters()["maxsize"]
                 takes = found.__wrapped__.__code__.co_argcount
                 assert size is not None or not takes, f"{name}.{found.__qualname__}"
+
+
+async def test_bodies_of_many_sizes_are_too_large_for_one_reason(
+    settings: Settings, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    router, sizes = APIRouter(), count(settings.cache_max_body_bytes)
+
+    @router.get("/large")
+    @cached()
+    async def large() -> str:
+        return next(sizes) * "x"
+
+    client = await serve(router)
+    for _ in range(3):
+        assert outcome(await client.get("/large")) == "MISS"
+    assert len([each for each in caplog.messages if "CACHE_MAX_BODY" in each]) == 1

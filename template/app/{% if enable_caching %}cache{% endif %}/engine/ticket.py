@@ -53,9 +53,7 @@ class Ticket:
         """Return the entry to store, None when nothing may be stored."""
         versions, most = self.versions(), self.cache.settings.cache_max_body_bytes
         if len(body) > most:
-            self.why_not = (
-                f"{len(body)} bytes are more than CACHE_MAX_BODY_BYTES={most}"
-            )
+            self.why_not = f"it is larger than CACHE_MAX_BODY_BYTES={most}"
         if not self.storable or self.why_not or versions is None:
             return None
         now, longest = time.time(), self.cache.store.longest
