@@ -157,8 +157,8 @@ def _path(scope: Scope) -> str:
 def _same_request(scope: Scope, exchange: Exchange) -> int:
     """Return the same number for what is probably the same request again."""
     shown = (tuple(exchange.headers.getlist(name)) for name in CREDENTIALS)
-    where = scope.get("root_path"), scope["path"], scope["query_string"]
-    return hash((*where, *shown))
+    where = scope["method"], scope.get("root_path"), scope["path"]
+    return hash((*where, scope["query_string"], *shown))
 
 
 def _without_body(send: Send) -> Send:
