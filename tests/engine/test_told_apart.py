@@ -516,3 +516,71 @@ async def test_each_vary_of_an_answer_counts(serve: Serve) -> None:
         language_now.set(language)  # as a middleware does
         sent = {"Accept-Language": language}
         assert (await client.get("/varying", headers=sent)).json() == language
+
+
+class Slots:
+    __slots__ = ("of",)
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+
+
+class Tool(Made):
+    def __call__(self) -> Any:
+        return self.of
+
+    def read(self) -> Any:
+        return self.of
+
+
+class German:
+    language = "de"
+
+
+class French:
+    language = "fr"
+
+
+# What a dependency makes of a language, and how the handler has it of that.
+MADE: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
+    "slots": (Slots, lambda it: it.of),
+    "slots held": (lambda of: Made(Slots(of)), lambda it: it.of.of),
+    "dict": (lambda of: {"tool": object(), "of": of}, lambda it: it["of"]),
+    "dict held": (lambda of: Made({"t": object(), "of": of}), lambda it: it.of["of"]),
+    "list": (lambda of: [Made(of)], lambda it: it[0].of),
+    "tuple": (lambda of: (object(), of), lambda it: it[1]),
+    "partial": (lambda of: functools.partial(str, of), lambda it: it()),
+    "closure": (lambda of: lambda: of, lambda it: it()),
+    "default": (lambda of: lambda default=of: default, lambda it: it()),
+    "function": ({"de": lambda: "de", "fr": lambda: "fr"}.get, lambda it: it()),
+    "built in": ({"de": min, "fr": max}.get, lambda it: it("de", "fr")),
+    "method": (lambda of: Tool(of).read, lambda it: it()),
+    "callable held": (lambda of: Made(Tool(of)), lambda it: it.of()),
+    "class": ({"de": German, "fr": French}.get, lambda it: it.language),
+    "object": (lambda of: {"de": German, "fr": French}[of](), lambda it: it.language),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+async def test_what_a_dependency_makes_of_what_nobody_sees(
+    serve: Serve, what: str
+) -> None:
+    make, language_of = MADE[what]
+    router = APIRouter()
+
+    def made() -> Any:
+        return make(language_now.get())
+
+    @router.get("/made")
+    @cached()
+    async def handler(it: Annotated[Any, Depends(made)]) -> Any:
+        return language_of(it)
+
+    client = await serve(router)
+    outcomes = []
+    for language in ("de", "fr", "de", "fr"):
+        language_now.set(language)
+        answer = await client.get("/made")
+        assert answer.json() == language
+        outcomes.append(outcome(answer))
+    assert outcomes == ["MISS", "MISS", "HIT", "HIT"]

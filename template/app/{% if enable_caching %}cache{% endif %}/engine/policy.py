@@ -14,10 +14,10 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import PurePath
-from types import CodeType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any, Literal, Protocol
 from uuid import UUID
 from weakref import WeakSet
@@ -219,21 +219,46 @@ def stable(value: Any) -> Any:
         raise Unstable(type(value).__qualname__) from error
 
 
+_NAMED = type | FunctionType | BuiltinFunctionType
+
+
 def outline(value: Any, depth: int = 2, *, public: bool = False) -> dict[str, Any]:
-    """Return the attributes of an object that are stable, and of what it holds.
+    """Return what kind a thing is of, its stable parts, and those of what it holds.
 
     Of one that lives longer than a request, only the `public` ones: others may count.
     """
-    found: dict[str, Any] = {}
-    for name, held in getattr(value, "__dict__", {}).items():
+    named = value if isinstance(value, _NAMED) else type(value)
+    found: dict[str, Any] = {"": [named.__module__, named.__qualname__]}
+    for name, held in _parts(value).items():
         if name == "_sa_instance_state" or (public and name.startswith("_")):
             continue
         try:
             found[name] = stable(held)
         except Unstable:
-            if depth > 1 and not callable(held):
+            if depth > 1 and not isinstance(held, type):
                 found[name] = outline(held, depth - 1, public=public)
     return found
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """Return what a thing is made of: attributes, items, or what a call is given."""
+    match value:
+        case dict():
+            return {str(name): held for name, held in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return {str(n): held for n, held in enumerate(value)}
+        case partial():
+            return {"f": value.func, "args": value.args, "kwargs": value.keywords}
+        case MethodType():
+            return {"f": value.__func__, "self": value.__self__}
+        case FunctionType():
+            filled = [c for c in value.__closure__ or () if c != CellType()]
+            found = {str(n): cell.cell_contents for n, cell in enumerate(filled)}
+            defaults = value.__defaults__, value.__kwdefaults__
+            return {**found, "code": _read(value.__code__), "defaults": defaults}
+    state = object.__getstate__(value)  # with slots, a pair
+    slots = state[1] if isinstance(state, tuple) else {}
+    return {**getattr(value, "__dict__", {}), **slots}
 
 
 def _stable(value: Any) -> Any:
