@@ -248,21 +248,51 @@ class Api:
         self.url = url
 
 
+class Hidden:
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._calls = 0
+
+    @property
+    def url(self) -> str:
+        self._calls += 1
+        return self._url
+
+
+ENCLOSED: dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
+    "attribute": (Api, lambda it: it.url),
+    "private": (Hidden, lambda it: it.url),
+    "list": (lambda url: [url], lambda it: it[0]),
+    "dict": (lambda url: {"url": url}, lambda it: it["url"]),
+    "client": (
+        lambda url: httpx.AsyncClient(base_url=f"http://{url}"),
+        lambda it: it.base_url.host,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENCLOSED)
 async def test_functions_of_one_def_are_told_apart_by_what_they_enclose(
-    app: FastAPI,
+    app: FastAPI, what: str
 ) -> None:
-    def made(api: Api) -> Callable[[int], Awaitable[str]]:
+    make, url_of = ENCLOSED[what]
+    runs = 0
+
+    def made(it: Any) -> Callable[[int], Awaitable[str]]:
         @cached(namespace="reported")
         async def fetch(number: int) -> str:
-            return f"{api.url}/{number}"
+            nonlocal runs
+            runs += 1
+            return f"{url_of(it)}/{number}"
 
         return fetch
 
     assert app.state.settings.cache_enabled
-    here, there = made(Api("here")), made(Api("there"))
+    here, there = made(make("here")), made(make("there"))
     for _ in range(2):
         assert await here(1) == "here/1"
         assert await there(1) == "there/1"
+    assert runs == 2
 
 
 async def test_a_cached_function_on_another_loop_just_runs(app: FastAPI) -> None:

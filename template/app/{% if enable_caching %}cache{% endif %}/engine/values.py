@@ -239,6 +239,7 @@ async def _told_apart(
     told: list[Any] = [policy.name, policy.code, returns, enclosed]
     if policy.keys_all:
         told += [[name, _argument(name, value)] for name, value in given.items()]
+        told += _at_first(policy.function)
     request = next((v for v in given.values() if isinstance(v, Request)), None)
     return await policy.key(request, (), given), digest(told, cache.secret)
 
@@ -279,6 +280,13 @@ def _enclosed(function: Callable[..., Any], *, objects: bool) -> list[Any]:
                 except Unstable:
                     found.append(outline(value, public=True) if objects else None)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _at_first(function: Callable[..., Any]) -> list[Any]:
+    """Return what it encloses, as that was at the first call: later, it may count."""
+    cells = [cell for cell in _constant_cells(function) if cell != CellType()]
+    return [outline(cell.cell_contents) for cell in cells]
 
 
 @lru_cache(maxsize=1024)
