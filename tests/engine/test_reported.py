@@ -14,7 +14,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, PrivateAttr
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -233,6 +233,51 @@ async def test_what_is_not_flushed_yet_is_in_a_cached_functions_value(
         await client.get("/reported/names")
     renamed = await client.post(f"/reported/rename/{user.id}")
     assert renamed.json() == ["Renamed"]
+
+
+def by_name(func: Callable[..., Any], *_: object, **__: object) -> str:
+    return f"reported:{func.__name__}"
+
+
+class Manager:
+    """Reads by a session that it holds."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    @cached(key_builder=by_name)
+    async def name_of(self, user_id: int) -> str:
+        return (await self.session.get_one(User, user_id)).first_name
+
+    @cached(key_builder=by_name)
+    async def names(self) -> list[str]:
+        return [*await self.session.scalars(select(User.first_name))]
+
+
+async def test_what_is_not_flushed_yet_is_in_what_a_manager_reads(
+    app: FastAPI, user: Person
+) -> None:
+    database: Database = app.state.database
+    for _ in range(2):
+        async with database.session(writes=False) as session:
+            await Manager(session).names()
+    async with database.session() as session:
+        (await session.get_one(User, user.id)).first_name = "Renamed"
+        assert await Manager(session).names() == ["Renamed"]
+
+
+async def test_what_a_managers_session_has_read_before_is_not_stored(
+    app: FastAPI, user: Person
+) -> None:
+    database: Database = app.state.database
+    async with database.session() as session:
+        await session.get_one(User, user.id)
+        await session.commit()
+        async with database.session() as another:
+            await another.execute(update(User).values(first_name="Renamed"))
+        await Manager(session).name_of(user.id)
+    async with database.session(writes=False) as session:
+        assert await Manager(session).name_of(user.id) == "Renamed"
 
 
 async def test_a_request_to_ones_own_service_is_read_anew_after_a_change(

@@ -7,7 +7,7 @@ A value is stored only if it reads back equal, in value and in type.
 import asyncio
 import dis
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import CellType, FunctionType
@@ -39,6 +39,8 @@ from app.cache.engine.policy import (
     stable,
 )
 from app.cache.engine.ticket import Ticket, admit
+
+AnySession = AsyncSession | Session
 
 
 class Attempt:
@@ -172,7 +174,7 @@ async def _begin(
 
     directives = directives_of(serving.exchange.headers) if serving else Directives()
 
-    sessions = [v for v in given.values() if isinstance(v, AsyncSession | Session)]
+    sessions = [*_sessions_in(given)]
     transactions = begun(*sessions)
     unwritten = any(s.new or s.dirty or s.deleted for s in sessions)
     own = set[str]().union(*(work.changes() for work in transactions))
@@ -246,7 +248,7 @@ async def _told_apart(
 
 def _argument(name: str, value: Any) -> Any:
     try:
-        if not isinstance(value, AsyncSession | Session):
+        if not isinstance(value, AnySession):
             return stable(value)
         bind = value.get_bind()
         options = bind.get_execution_options().get("schema_translate_map")
@@ -315,7 +317,16 @@ def _is_endpoint(policy: CachePolicy, exchange: Exchange) -> bool:
     return getattr(endpoint, "__cache_policy__", None) is policy
 
 
-def _has_read(session: AsyncSession | Session) -> bool:
+def _sessions_in(held: Mapping[str, Any], depth: int = 2) -> Iterator[AnySession]:
+    """Yield the sessions among arguments, and those that these hold, as a manager."""
+    for each in [*held.values()]:
+        if isinstance(each, AnySession):
+            yield each
+        elif depth:
+            yield from _sessions_in(getattr(each, "__dict__", {}), depth - 1)
+
+
+def _has_read(session: AnySession) -> bool:
     """Tell whether it may answer with what it has read before."""
     return session.in_transaction() or bool(session.identity_map)
 
