@@ -536,6 +536,18 @@ async def test_sessions_that_see_other_rows_are_told_apart(database: Database) -
             assert await tenant(session) == name
 
 
+async def test_a_session_with_an_engine_for_each_table_is_no_error(
+    app: FastAPI,
+) -> None:
+    @cached()
+    async def users(session: AsyncSession) -> list[int]:
+        return [*await session.scalars(select(User.id))]
+
+    async with AsyncSession(binds={User: app.state.database.engine}) as session:
+        for _ in range(2):
+            assert await users(session) == []
+
+
 async def test_a_route_whose_transaction_began_before_its_lookup_stores_nothing(
     serve: Serve,
 ) -> None:

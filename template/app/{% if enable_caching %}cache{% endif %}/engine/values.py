@@ -15,6 +15,8 @@ from typing import Any
 
 from anyio import CancelScope, from_thread
 from fastapi import Request
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -250,7 +252,7 @@ def _argument(name: str, value: Any) -> Any:
     try:
         if not isinstance(value, AnySession):
             return stable(value)
-        bind = value.get_bind()
+        bind = _bind_of(value)
         options = bind.get_execution_options().get("schema_translate_map")
         info = [stable(options), stable(dict(value.info))]
         return ["session", str(bind.engine.url), info]
@@ -259,6 +261,13 @@ def _argument(name: str, value: Any) -> Any:
             f"its argument {name!r} ({error}) cannot be part of a key; pass what it "
             "needs of that, or give @cached a key_builder"
         ) from None
+
+
+def _bind_of(session: AnySession) -> Engine | Connection:
+    try:
+        return session.get_bind()
+    except UnboundExecutionError:
+        raise Unstable("which has several engines, or none") from None
 
 
 def _enclosed(function: Callable[..., Any], *, objects: bool) -> list[Any]:
