@@ -171,6 +171,21 @@ def test_no_function_remembers_without_bound() -> None:
                 assert size is not None or not takes, f"{name}.{found.__qualname__}"
 
 
+async def test_what_is_kept_for_ever_is_kept_in_the_store(serve: Serve) -> None:
+    router = APIRouter()
+
+    @router.get("/for-ever")
+    @cached(expire=sys.maxsize)
+    async def for_ever() -> int:
+        return 1
+
+    client = await serve(router)
+    for expected in ("MISS", "HIT"):
+        answer = await client.get("/for-ever")
+        assert outcome(answer) == expected
+        assert "fallback" not in answer.headers["cache-status"]
+
+
 async def test_bodies_of_many_sizes_are_too_large_for_one_reason(
     settings: Settings, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

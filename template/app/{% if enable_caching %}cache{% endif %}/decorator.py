@@ -18,6 +18,7 @@ from app.cache.off import is_on
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_LONGEST = 315_360_000  # seconds: ten years; Redis refuses a time that is too long
 
 
 def cached(
@@ -67,7 +68,8 @@ def cached(
             streaming.add(function)  # what it yields is never cached
             return function
         builder = key_builder or default_key_builder
-        policy = CachePolicy(function, expire, namespace, builder, coder, vary)
+        ttl = expire and min(expire, _LONGEST)
+        policy = CachePolicy(function, ttl, namespace, builder, coder, vary)
         return _wrapped(function, policy)
 
     return decorate
