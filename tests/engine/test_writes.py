@@ -419,6 +419,23 @@ async def test_what_follows_a_textual_end_is_seen(
     assert await tags(shop) != before
 
 
+async def test_what_is_read_of_another_engines_tables_depends_on_them(
+    shop: Shop, database: Database
+) -> None:
+    """The service's own engine knows nothing of the shop's models."""
+
+    @cached(namespace="shop-tags", key_builder=key_of, expire=100)
+    async def of_the_service(shop: Shop) -> list[Any]:
+        async with database.session(writes=False) as session:
+            return [list(row) for row in await session.execute(select(Tag.id, Tag.name))]
+
+    before = await of_the_service(shop)
+    assert await of_the_service(shop) == before
+    async with shop.session.begin() as session:
+        await session.execute(update(Tag).values(name="another"))
+    assert await of_the_service(shop) != before
+
+
 async def test_an_engine_that_commits_by_itself_is_seen(
     shop: Shop, settings: Settings
 ) -> None:

@@ -34,7 +34,7 @@ from app.cache.engine.catalog import Catalog, catalog_of
 from app.cache.engine.entry import ROOT, owner_of, table_namespace
 from app.cache.engine.fence import Fence, OpenCaches
 from app.cache.engine.rows import changes_of, fixed_in, lacks_key, with_keys
-from app.cache.engine.rules import Change, Tables, tables_of
+from app.cache.engine.rules import Change, Tables, all_tables, tables_of
 from app.cache.engine.sql import Statement, understand
 
 log = logging.getLogger("app.cache")
@@ -334,11 +334,11 @@ class _Watcher:
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
     ) -> None:
-        tables = self._tables.named()
         if self._catalog.reads_more(does):
-            for name in tables:
-                reading.saw(table_namespace(name), frozenset())
+            for name in all_tables():  # those of other engines, too
+                reading.saw(name, frozenset())
             return
+        tables = self._tables.named()
         for name in tables.keys() & does.names.keys():
             table = tables[name]
             once = does.names[name] == 1  # else a row may matter that none fixes
