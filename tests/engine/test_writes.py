@@ -427,7 +427,9 @@ async def test_what_is_read_of_another_engines_tables_depends_on_them(
     @cached(namespace="shop-tags", key_builder=key_of, expire=100)
     async def of_the_service(shop: Shop) -> list[Any]:
         async with database.session(writes=False) as session:
-            return [list(row) for row in await session.execute(select(Tag.id, Tag.name))]
+            return [
+                list(row) for row in await session.execute(select(Tag.id, Tag.name))
+            ]
 
     before = await of_the_service(shop)
     assert await of_the_service(shop) == before
@@ -469,6 +471,9 @@ class Label(str, Enum):  # noqa: UP042 - its str() is "Label.one"
     one = "one"
 
 
+_numbers: list[int] = []
+
+
 class Made(Base):
     """A table whose columns the database does not store as they are given."""
 
@@ -478,9 +483,12 @@ class Made(Base):
     shelf: Mapped[int] = mapped_column(default=0)
     price: Mapped[int] = mapped_column(default=0)
     tens: Mapped[int] = mapped_column(Computed("price / 10", persisted=True))
+    number: Mapped[int] = mapped_column(
+        default=lambda: _numbers.pop() if _numbers else 0
+    )
 
 
-COLUMNS = ["id", "label", "shelf", "tens"]
+COLUMNS = ["id", "label", "shelf", "tens", "number"]
 
 
 @cached(namespace="shop-made", key_builder=key_of, expire=100)
@@ -505,10 +513,30 @@ async def flush_of_an_enum(session: AsyncSession) -> None:
     (await session.get_one(Made, 1)).label = Label.one
 
 
+async def insert_of_an_expression(session: AsyncSession) -> None:
+    lower = func.lower(bindparam("label"))
+    added = insert(Made).values(label=lower)
+    await session.execute(added, [{"id": 2, "label": "ONE"}])
+
+
+async def update_to_an_expression(session: AsyncSession) -> None:
+    more = update(Made).where(Made.shelf == 0, Made.id == 1)
+    more = more.values(shelf=Made.shelf + 1 + bindparam("shelf"))
+    await (await session.connection()).execute(more, {"shelf": 1})
+
+
+async def insert_of_rows_with_numbers(session: AsyncSession) -> None:
+    _numbers[:] = 8, 7
+    await session.execute(insert(Made).values([{"id": 2}, {"id": 3}]))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "write"),
     [
         ("tens", 2, flush_of_a_price),
+        ("label", "one", insert_of_an_expression),
+        ("shelf", 2, update_to_an_expression),
+        ("number", 8, insert_of_rows_with_numbers),
         ("label", "one", insert_of_an_enum),
         ("label", "one", update_to_an_enum),
         ("label", "one", flush_of_an_enum),

@@ -76,7 +76,7 @@ def changes_of(
         return
     keys = {column.name.lower(): column.key for column in table.columns}
     for values in context.compiled_parameters:
-        known = _known(table, values, collated)
+        known = _known(table, _written(compiled, table, values), collated)
         row = _fixed(compiled, table, values, collated)
         if kind == "INSERT":
             yield Change(table, known)
@@ -161,6 +161,27 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
             name = compiled.bind_names.get(compiled.binds.get(value.key, value))
             if name is not None:
                 yield column, name
+
+
+_named: WeakKeyDictionary[SQLCompiler, set[str]] = WeakKeyDictionary()
+
+
+def _written(
+    compiled: SQLCompiler, table: Table, values: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the values that columns of their names are given as they are.
+
+    One that the statement names itself may be a part of an expression. Of several rows
+    in one statement, the names tell the first one.
+    """
+    if any(f"{column.key}_m1" in values for column in table.columns):
+        return {}
+    named = _named.get(compiled)
+    if named is None:
+        parts = iterate(compiled.statement) if compiled.statement is not None else ()
+        found = {part.key for part in parts if isinstance(part, BindParameter)}
+        named = _named[compiled] = found
+    return {name: value for name, value in values.items() if name not in named}
 
 
 def _known(table: Table, values: Mapping[str, Any], collated: Set[str]) -> Row:
