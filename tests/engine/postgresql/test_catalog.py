@@ -11,6 +11,13 @@ from tests.engine.shop import Employee, Post, Shop, Tag, key_of, managers, tags
 FUNCTION = (
     "CREATE FUNCTION {name}() RETURNS {type} LANGUAGE {language} {kind} AS $$ {body} $$"
 )
+NUMBER = FUNCTION.format(
+    name="shop_number",
+    type="integer",
+    language="sql",
+    kind="",
+    body="UPDATE shop_tags SET name = name || '!' RETURNING 1",
+)
 
 
 async def make(shop: Shop, *statements: str) -> None:
@@ -55,6 +62,34 @@ async def test_a_function_that_may_write_is_seen(shop: Shop, language: str) -> N
         assert await tags(shop) != before
         async with shop.session.begin() as session:
             await session.execute(update(Tag).values(name="other"))
+
+
+async def test_a_view_that_calls_one_is_seen(shop: Shop) -> None:
+    await make(
+        shop,
+        NUMBER,
+        "CREATE VIEW shop_counted AS SELECT id, shop_number() AS n FROM shop_articles",
+        "CREATE VIEW shop_numbers AS SELECT n FROM shop_counted",
+    )
+    before = await tags(shop)
+    async with shop.session.begin() as session:
+        await session.execute(text("SELECT n FROM shop_numbers"))
+    assert await tags(shop) != before
+
+
+async def test_a_view_of_a_table_that_calls_one_only_reads(shop: Shop) -> None:
+    await make(
+        shop,
+        NUMBER,
+        "ALTER TABLE shop_posts ADD n integer DEFAULT shop_number()",
+        "CREATE VIEW shop_numbers AS SELECT n FROM shop_posts",
+    )
+    await tags(shop)
+    runs = shop.runs
+    async with shop.session.begin() as session:
+        await session.execute(text("SELECT n FROM shop_numbers"))
+    await tags(shop)
+    assert shop.runs == runs
 
 
 async def test_a_function_that_reads_depends_on_every_table(shop: Shop) -> None:
@@ -138,11 +173,7 @@ async def test_a_policy_of_rows_may_read_any_table(shop: Shop) -> None:
 async def test_a_table_that_calls_what_may_write_may_change_every_other_one(
     shop: Shop, called: list[str]
 ) -> None:
-    body = "UPDATE shop_tags SET name = name || '!' RETURNING 1"
-    sql = FUNCTION.format(
-        name="shop_number", type="integer", language="sql", kind="", body=body
-    )
-    await make(shop, sql, *called)
+    await make(shop, NUMBER, *called)
     before = await tags(shop)
     async with shop.session.begin() as session:
         session.add(Post(author_slug="ann"))

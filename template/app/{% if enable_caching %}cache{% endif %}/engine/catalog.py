@@ -16,9 +16,10 @@ from app.cache.engine.rules import Tables
 from app.cache.engine.sql import Statement
 
 # A kind, and names: of what may read other tables, such as a view; of a function that
-# may write, too; of a table whose changes change more; of a table whose rows are
-# another one's as well; of one with a text that is perhaps not compared byte for byte;
-# of the tables that a foreign key links, and what it does on DELETE and on UPDATE.
+# may write, too, or a view that calls it; of a table whose changes change more; of a
+# table whose rows are another one's as well; of one with a text that is perhaps not
+# compared byte for byte; of the tables that a foreign key links, and what it does on
+# DELETE and on UPDATE.
 _CATALOG = {
     "sqlite": """
         WITH master AS (
@@ -37,7 +38,8 @@ _CATALOG = {
     """,
     # A function that is not volatile writes nothing; an immutable one in C, which most
     # of an extension's are, reads nothing. `calls` are a function that may write, and
-    # what depends on it down to the tables: defaults, checks, domains, policies.
+    # what depends on it down to the tables: defaults, checks, domains, policies, and
+    # views, to read from which is to call it.
     # A view that is simple enough may be written to.
     "postgresql": """
         WITH RECURSIVE own AS (
@@ -47,14 +49,16 @@ _CATALOG = {
             SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = prolang
             WHERE pronamespace IN (SELECT oid FROM own)
             AND provolatile = 'v' AND lanname <> 'c'
+        ), view AS (
+            SELECT oid, relname FROM pg_class WHERE relkind = 'v'
         ), calls (class, id) AS (
             SELECT 'pg_proc'::regclass::oid, oid FROM writer
             UNION SELECT also.* FROM calls, LATERAL (
                 SELECT classid, objid FROM pg_depend
                 WHERE refclassid = class AND refobjid = id
                 UNION ALL SELECT refclassid, refobjid FROM pg_depend
-                WHERE classid = class AND objid = id AND deptype = 'a'
-            ) also WHERE class <> 'pg_class'::regclass
+                WHERE classid = class AND objid = id AND deptype IN ('a', 'i')
+            ) also WHERE class <> 'pg_class'::regclass OR id IN (SELECT oid FROM view)
         ), heir (child, parent) AS (
             SELECT inhrelid, inhparent FROM pg_inherits
             UNION SELECT child, inhparent
@@ -69,6 +73,8 @@ _CATALOG = {
             UNION SELECT ev_class FROM pg_rewrite
             UNION SELECT id FROM calls WHERE class = 'pg_class'::regclass
         )
+        UNION ALL SELECT 'writer', relname, '', '', '' FROM view
+        WHERE oid IN (SELECT id FROM calls WHERE class = 'pg_class'::regclass)
         UNION ALL SELECT 'heir', c.relname, p.relname, '', ''
         FROM heir JOIN pg_class c ON c.oid = child JOIN pg_class p ON p.oid = parent
         UNION ALL SELECT 'collated', relname, '', '', '' FROM pg_class c
