@@ -10,12 +10,13 @@ from app.cache.engine import rules
 from tests.engine.shop import Shop, Tag, key_of, link, posts, tag
 
 
+@pytest.mark.parametrize("conflict", ["ON CONFLICT REPLACE", "ON CONFLICT\n REPLACE"])
 async def test_a_table_that_replaces_rows_by_its_definition_is_seen(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, conflict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "rules", dict(rules.rules))
     touches(Tag, "shop-tags:{id}", "shop-tags:list")
-    unique = "name VARCHAR(50) UNIQUE ON CONFLICT REPLACE"
+    unique = f"name VARCHAR(50) UNIQUE {conflict}"
     async with shop.engine.begin() as connection:
         await connection.execute(text("DROP TABLE shop_tags"))
         await connection.execute(

@@ -29,7 +29,7 @@ _CATALOG = {
         )
         SELECT 'reader', name, '', '', '' FROM master WHERE type = 'view' OR virtual
         UNION ALL SELECT 'trigger', tbl_name, '', '', '' FROM master
-        WHERE type = 'trigger' OR sql LIKE '%ON CONFLICT REPLACE%' OR virtual
+        WHERE type = 'trigger' OR sql LIKE '%CONFLICT%REPLACE%' OR virtual
         UNION ALL SELECT 'collated', name, '', '', '' FROM master
         WHERE type = 'table' AND sql LIKE '%COLLATE%'
         UNION ALL SELECT 'key', m.name, k."table", k.on_delete, k.on_update
