@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import (
+    Column,
     Computed,
     Connection,
+    ForeignKey,
     Insert,
+    MetaData,
     String,
+    Table,
     bindparam,
     delete,
     event,
@@ -436,6 +440,23 @@ async def test_what_is_read_of_another_engines_tables_depends_on_them(
     async with shop.session.begin() as session:
         await session.execute(update(Tag).values(name="another"))
     assert await of_the_service(shop) != before
+
+
+async def test_a_foreign_key_to_a_table_that_is_not_declared_does_no_harm(
+    shop: Shop, settings: Settings
+) -> None:
+    """As of tables that another program owns, some of which have no model here."""
+    metadata = MetaData()
+    names = Table(Tag.__tablename__, metadata, Column("name", String(50)))
+    author = ForeignKey("shop_authors.slug", ondelete="SET NULL")
+    Table(Post.__tablename__, metadata, Column("author_slug", author))
+    engine = create_async_engine(settings.database_url)
+    watch_commits(engine, metadata, settings)
+    before = await tags(shop)
+    async with engine.begin() as connection:
+        await connection.execute(update(names).values(name="without it"))
+    await engine.dispose()
+    assert await tags(shop) != before
 
 
 async def test_an_engine_that_commits_by_itself_is_seen(

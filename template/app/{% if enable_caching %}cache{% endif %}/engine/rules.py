@@ -6,12 +6,14 @@ every change that matters is sure to reach the entry's key by a rule.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, inspect
+from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper
 
 from app.cache.engine.entry import (
@@ -130,8 +132,10 @@ class Tables:
             for table in tables:
                 for key in table.foreign_key_constraints:
                     if _action(key.ondelete) or _action(key.onupdate):
-                        to = key.referred_table.name.lower()
-                        self._acting.setdefault(to, []).append(key)
+                        # A write to a table that is not declared drops everything.
+                        with suppress(NoReferenceError):
+                            to = key.referred_table.name.lower()
+                            self._acting.setdefault(to, []).append(key)
             for model, of_model in rules.items():
                 for rule in of_model:
                     self._take_in(inspect(model), rule)
