@@ -1,5 +1,6 @@
 """C3: whatever way a row is written, the commit makes what was read of it stale."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
@@ -469,6 +470,45 @@ async def test_an_engine_that_commits_by_itself_is_seen(
         await connection.execute(update(TAGS).values(name="by itself"))
     await engine.dispose()
     assert await tags(shop) != before
+
+
+def lose(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next statement carried out, and nobody wait for its answer."""
+    original = shop.engine.dialect.do_execute
+
+    def cancelled(*arguments: Any) -> None:
+        monkeypatch.undo()
+        original(*arguments)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(shop.engine.dialect, "do_execute", cancelled)
+
+
+async def test_a_statement_that_commits_is_seen_though_it_is_cancelled(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await tags(shop)
+    async with shop.engine.connect() as connection:
+        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        lose(shop, monkeypatch)
+        with pytest.raises(asyncio.CancelledError):
+            await alone.execute(update(TAGS).values(name="cancelled"))
+    assert await tags(shop) != before
+
+
+async def test_a_transaction_whose_connection_is_given_up_is_over(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that lives on is given cached values again."""
+    await tags(shop)
+    async with shop.engine.connect() as connection:
+        await connection.execute(update(TAGS).values(name="lost"))
+        lose(shop, monkeypatch)
+        with pytest.raises(asyncio.CancelledError):
+            await connection.execute(select(1))
+    runs = shop.runs
+    await tags(shop)
+    assert shop.runs == runs
 
 
 async def test_what_a_listener_of_the_engines_own_writes_is_seen(

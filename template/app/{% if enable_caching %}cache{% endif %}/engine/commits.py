@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.cache.engine.cache import (
     Reading,
@@ -173,6 +173,7 @@ def watch(
     catalog = catalog_of(engine.url, dialect, tables)
     watcher = _Watcher(dialect, catalog, tables, partial(Fence, settings, opened))
     event.listen(sync, "connect", watcher.connect)
+    event.listen(sync, "invalidate", watcher.lose)
     event.listen(sync, "before_cursor_execute", watcher.before)
     event.listen(sync, "after_cursor_execute", watcher.after)
     event.listen(sync, "after_execute", watcher.executed)
@@ -242,9 +243,9 @@ class _Watcher:
         elif does.writes and (context is None or work.seen is not context):
             work.seen = context  # an INSERT comes again for each batch of its rows
             self._note_writes(does, context, work)
-        isolation = connection.get_execution_options().get("isolation_level")
-        alone = isolation == "AUTOCOMMIT" and not _in_transaction(connection)
-        if does.ends or alone:
+        driver: Any = connection.connection.dbapi_connection
+        alone = self._dialect.detect_autocommit_setting(driver)
+        if does.ends or (alone and not _in_transaction(connection)):
             self._close(connection.info, work)
 
     def after(self, connection: Connection, *_: object) -> None:
@@ -305,6 +306,13 @@ class _Watcher:
                 work.end()
                 # What a statement closed that failed by itself.
                 self._open(_pooled(connection), work)
+
+    def lose(self, _: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
+        """End what a connection was doing that is given up, as by who is cancelled."""
+        if (work := record.info.get(_WORK)) is not None:
+            work.end()
+        if (fence := record.info.pop(_FENCE, None)) is not None:
+            fence.end_later()  # a statement that commits may yet be carried out
 
     def _close(self, info: dict[str, Any], work: Work) -> None:
         """Have nothing of what was changed served or stored until `_open`."""
