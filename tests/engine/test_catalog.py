@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import MetaData, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.cache import cached, touches, watch_commits
@@ -128,6 +128,20 @@ async def test_what_one_engine_learns_the_others_know(
     before = await tags(shop)
     async with shop.session.begin() as session:
         await session.execute(update(Author).values(slug="anne"))
+    assert await tags(shop) != before
+
+
+async def test_so_do_those_with_other_models(shop: Shop, settings: Settings) -> None:
+    metadata = MetaData()
+    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
+    other = create_async_engine(settings.database_url)
+    watch_commits(other, metadata, settings)
+    await execute(Shop(other), "SELECT 1")  # it has asked, and connects no more
+    await execute(shop, *TRIGGER[other.dialect.name])
+    before = await tags(shop)
+    async with other.begin() as connection:
+        await connection.execute(update(authors).values(slug="anne"))
+    await other.dispose()
     assert await tags(shop) != before
 
 

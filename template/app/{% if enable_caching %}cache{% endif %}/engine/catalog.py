@@ -118,7 +118,7 @@ class Catalog:
     """
 
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
-        self._dialect = dialect
+        self.dialect = dialect
         self._tables = tables
         self._readers = set[str]()
         self.triggered, self.writers = set[str](), set[str]()
@@ -135,10 +135,10 @@ class Catalog:
 
         One that has died says nothing; another one asks in its place.
         """
-        question = _CATALOG.get(self._dialect.name)
+        question = _CATALOG.get(self.dialect.name)
         if question is None:
             return
-        with suppress(self._dialect.loaded_dbapi.Error):
+        with suppress(self.dialect.loaded_dbapi.Error):
             cursor = connection.cursor()
             cursor.execute(question)
             found = [tuple(map(str.lower, row)) for row in cursor.fetchall()]
@@ -154,6 +154,15 @@ class Catalog:
                     self._kinds[kind].add(name)
                 elif not self._tables.say(name, parent, *actions):
                     self.triggered.add(parent)
+
+    def ask_again(self, connection: PoolProxiedConnection) -> None:
+        """Have all engines know what one of them may have changed.
+
+        Those of other databases learn too much, which does no harm.
+        """
+        for each in list(_known.values()):
+            if each.dialect.name == self.dialect.name:
+                each.ask(connection)
 
     def reads_more(self, does: Statement) -> bool:
         """Tell whether a statement may read tables that it does not name."""

@@ -328,7 +328,7 @@ class _Watcher:
             return
         try:
             if work.alters:
-                self._catalog.ask(connection)
+                self._catalog.ask_again(connection)
         finally:
             fence.end()
 
