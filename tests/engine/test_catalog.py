@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.cache import cached, touches, watch_commits
 from app.cache.engine import rules
+from app.cache.engine.catalog import _CATALOG
 from app.config import Settings
 from tests.engine.each import on_one_storage
 from tests.engine.shop import (
@@ -141,6 +142,24 @@ async def test_so_do_those_with_other_models(shop: Shop, settings: Settings) -> 
     before = await tags(shop)
     async with other.begin() as connection:
         await connection.execute(update(authors).values(slug="anne"))
+    await other.dispose()
+    assert await tags(shop) != before
+
+
+async def test_a_question_that_fails_fails_nothing_else_and_hides_nothing(
+    shop: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by PostgreSQL's `statement_timeout`."""
+    metadata = MetaData()
+    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
+    other = create_async_engine(settings.database_url)
+    watch_commits(other, metadata, settings)
+    await execute(shop, *TRIGGER[other.dialect.name])
+    before = await tags(shop)
+    with monkeypatch.context() as patch:
+        patch.setitem(_CATALOG, other.dialect.name, "SELECT nothing FROM nowhere")
+        async with other.begin() as connection:
+            await connection.execute(update(authors).values(slug="anne"))
     await other.dispose()
     assert await tags(shop) != before
 

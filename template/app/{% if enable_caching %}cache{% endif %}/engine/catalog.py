@@ -5,7 +5,6 @@ transaction that may have changed the schema, before anything is cached again.
 """
 
 import re
-from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from sqlalchemy import URL, Dialect
@@ -113,19 +112,20 @@ _READERS = re.compile(
 class Catalog:
     """What is known of one database.
 
-    A change of one of the `triggered` tables may be one of any table; a function among
-    the `writers` may write; texts in `collated` tables may be equal to others.
+    A change of one of the `triggered` tables may be one of any table; texts in
+    `collated` tables may be equal to others.
     """
 
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
         self.dialect = dialect
         self._tables = tables
+        self._known = dialect.name not in _CATALOG
         self._readers = set[str]()
-        self.triggered, self.writers = set[str](), set[str]()
+        self._writers, self.triggered = set[str](), set[str]()
         self.collated = set[str]()
         self._kinds = {
             "reader": self._readers,
-            "writer": self.writers,
+            "writer": self._writers,
             "trigger": self.triggered,
             "collated": self.collated,
         }
@@ -133,27 +133,35 @@ class Catalog:
     def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:
         """Learn what there is now, by a connection that is in no transaction.
 
-        One that has died says nothing; another one asks in its place.
+        Where one is told nothing, any statement may do anything until another one asks.
         """
         question = _CATALOG.get(self.dialect.name)
         if question is None:
             return
-        with suppress(self.dialect.loaded_dbapi.Error):
+        try:
             cursor = connection.cursor()
-            cursor.execute(question)
-            found = [tuple(map(str.lower, row)) for row in cursor.fetchall()]
-            cursor.close()
-            connection.rollback()
-            known = self._tables.named().keys()
-            for kind, name, parent, *actions in found:
-                if kind == "heir":
-                    both = {name, parent}
-                    self._readers.update(both - known)
-                    self.triggered.update(both if both <= known else ())
-                elif kind != "key":
-                    self._kinds[kind].add(name)
-                elif not self._tables.say(name, parent, *actions):
-                    self.triggered.add(parent)
+            try:
+                cursor.execute(question)
+                found = [tuple(map(str.lower, row)) for row in cursor.fetchall()]
+            finally:
+                cursor.close()
+                connection.rollback()
+        except BaseException as error:
+            self._known = False
+            if isinstance(error, self.dialect.loaded_dbapi.Error):
+                return  # it has died, or the question took too long
+            raise
+        self._known = True
+        known = self._tables.named().keys()
+        for kind, name, parent, *actions in found:
+            if kind == "heir":
+                both = {name, parent}
+                self._readers.update(both - known)
+                self.triggered.update(both if both <= known else ())
+            elif kind != "key":
+                self._kinds[kind].add(name)
+            elif not self._tables.say(name, parent, *actions):
+                self.triggered.add(parent)
 
     def ask_again(self, connection: PoolProxiedConnection) -> None:
         """Have all engines know what one of them may have changed.
@@ -164,15 +172,21 @@ class Catalog:
             if each.dialect.name == self.dialect.name:
                 each.ask(connection)
 
+    def writes_more(self, does: Statement) -> bool:
+        """Tell whether a statement may change tables that it does not name as such."""
+        by_function = not self._writers.isdisjoint(does.names)
+        return does.everything or by_function or not self._known
+
     def reads_more(self, does: Statement) -> bool:
         """Tell whether a statement may read tables that it does not name."""
         names = does.names.keys()
         return (
             does.everything  # or it is not understood
+            or not self._known
             # One without a model may be a view that another process has made since.
             or not does.relations <= self._tables.named().keys()
             or not names.isdisjoint(self._readers)
-            or not names.isdisjoint(self.writers)
+            or not names.isdisjoint(self._writers)
             or any(map(_READERS.fullmatch, names))
         )
 
