@@ -121,15 +121,28 @@ async def test_a_table_without_a_model_that_inherits_depends_on_the_other(
     await assert_depends_on_tags(shop, "SELECT name FROM shop_more")
 
 
-async def test_a_sequence_depends_on_every_table(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("query", "change"),
+    [
+        ("SELECT last_value FROM shop_number", "SELECT setval('shop_number', 7)"),
+        ("SELECT lo_get(7654321)::text", "SELECT lo_put(7654321, 0, 'changed')"),
+    ],
+    ids=["sequence", "large object"],
+)
+async def test_what_changes_without_a_commit_is_not_stored(
+    shop: Shop, query: str, change: str
+) -> None:
     @cached(namespace="shop-asked", key_builder=key_of, expire=100)
-    async def last(shop: Shop) -> list[Any]:
-        return await shop.rows(text("SELECT last_value FROM shop_tags_id_seq"))
+    async def asked(shop: Shop) -> list[Any]:
+        return await shop.rows(text(query))
 
-    before = await last(shop)
+    made = "SELECT lo_from_bytea(7654321, 'first')"
+    await make(shop, "CREATE SEQUENCE shop_number", made)
+    for _ in range(2):
+        before = await asked(shop)
     async with shop.session.begin() as session:
-        session.add(Tag(name="next"))
-    assert await last(shop) != before
+        await session.execute(text(change))
+    assert await asked(shop) != before
 
 
 async def test_a_policy_of_rows_may_read_any_table(shop: Shop) -> None:

@@ -63,7 +63,8 @@ _CATALOG = {
             UNION SELECT child, inhparent
             FROM heir JOIN pg_inherits ON inhrelid = parent
         )
-        SELECT 'reader', relname, '', '', '' FROM pg_class
+        SELECT CASE relkind WHEN 'S' THEN 'untold' ELSE 'reader' END,
+            relname, '', '', '' FROM pg_class
         WHERE relnamespace IN (SELECT oid FROM own)
         AND (relkind IN ('v', 'm', 'f', 'S') OR relrowsecurity)
         UNION ALL SELECT 'trigger', relname, '', '', '' FROM pg_class
@@ -103,9 +104,15 @@ _CATALOG = {
 # What the databases have of functions and tables that may read others. Those that begin
 # with "pg_" are for PostgreSQL's administration, the last ones are SQLite's.
 _READERS = re.compile(
-    r"\w+_to_xml\w*|ts_(?:stat|rewrite)|(?:curr|last|next|set)val|lo_\w+|loread"
+    r"\w+_to_xml\w*|ts_(?:stat|rewrite)"
     r"|pg_(?!catalog|typeof|sleep|(?:try_)?advisory)\w+|information_schema"
     r"|pragma_\w+|sqlite_\w+|dbstat"
+)
+# What reads PostgreSQL's sequences and large objects. No commit tells of their changes:
+# they come by a SELECT, and a sequence's stay after a rollback.
+_UNTOLD = re.compile(
+    r"(?:curr|last|next|set)val|lo_(?:get|open|export)|loread"
+    r"|pg_(?:sequence|largeobject)\w*"
 )
 
 
@@ -120,11 +127,12 @@ class Catalog:
         self.dialect = dialect
         self._tables = tables
         self._known = dialect.name not in _CATALOG
-        self._readers = set[str]()
+        self._readers, self._untold = set[str](), set[str]()
         self._writers, self.triggered = set[str](), set[str]()
         self.collated = set[str]()
         self._kinds = {
             "reader": self._readers,
+            "untold": self._untold,
             "writer": self._writers,
             "trigger": self.triggered,
             "collated": self.collated,
@@ -176,6 +184,11 @@ class Catalog:
         """Tell whether a statement may change tables that it does not name as such."""
         by_function = not self._writers.isdisjoint(does.names)
         return does.everything or by_function or not self._known
+
+    def reads_untold(self, does: Statement) -> bool:
+        """Tell whether a statement may read what changes without a commit."""
+        names = does.names.keys()
+        return not names.isdisjoint(self._untold) or any(map(_UNTOLD.fullmatch, names))
 
     def reads_more(self, does: Statement) -> bool:
         """Tell whether a statement may read tables that it does not name."""

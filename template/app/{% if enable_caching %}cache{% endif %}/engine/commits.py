@@ -341,6 +341,8 @@ class _Watcher:
     def _note_reads(
         self, does: Statement, context: DefaultExecutionContext | None, reading: Reading
     ) -> None:
+        if self._catalog.reads_untold(does):
+            reading.use(None)
         if self._catalog.reads_more(does):
             for name in all_tables():  # those of other engines, too
                 reading.saw(name, frozenset())
