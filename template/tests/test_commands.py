@@ -16,7 +16,7 @@ from app.config import Settings
 from app.database import migrate
 from tests.environment import settings_from
 from tests.servers import free_port
-from tests.servers.service import API_ADMIN, Run, add_user, refusal
+from tests.servers.service import API_ADMIN, Run, add_user, refusal, wait_for_start
 
 
 def test_a_user_is_made_shown_and_banned(run: Run, ada: str) -> None:
@@ -60,15 +60,14 @@ def test_a_new_key_works_on_a_server_that_ends_when_told(
     port = free_port()
     log = tmp_path / "log"
     with (
-        log.open("w") as output,
+        log.open("wb") as output,
         subprocess.Popen(
             [API_ADMIN, "serve", "--port", str(port)], stdout=output, stderr=output
         ) as process,
     ):
-        transport = httpx.HTTPTransport(retries=100)
+        wait_for_start(process, port, log)
         url = f"http://127.0.0.1:{port}/users/me"
-        with httpx.Client(transport=transport) as client:
-            me = client.get(url, headers={"X-API-Key": key})
+        me = httpx.get(url, headers={"X-API-Key": key})
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
     assert me.json()["email"] == ada

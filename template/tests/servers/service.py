@@ -33,11 +33,7 @@ def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
         with log.open("wb") as output:
             process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=output)
         processes.append(process)
-        deadline = time.monotonic() + 60
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text())
-            time.sleep(0.02)
+        wait_for_start(process, port, log)
         return f"http://127.0.0.1:{port}"
 
     yield run
@@ -45,6 +41,15 @@ def run_service(tmp_path: Path) -> Iterator[Callable[..., str]]:
         process.terminate()
     for process in processes:
         process.wait(60)
+
+
+def wait_for_start(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return when the process listens; raise what it said if it has ended."""
+    deadline = time.monotonic() + 60
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(log.read_text())
+        time.sleep(0.02)
 
 
 @pytest.fixture
