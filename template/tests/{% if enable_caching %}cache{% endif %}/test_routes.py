@@ -83,6 +83,10 @@ async def test_what_a_client_has_already_is_not_sent_again(
     stored: dict[str, httpx.Response], ask: Ask, admin: Person
 ) -> None:
     for url, hit in stored.items():
+        assert "etag" in hit.headers, (
+            "A middleware of yours may change bodies. If it never does, name it in"
+            " KEEP_BODIES of app/middleware/__init__.py; else this test is not for you."
+        )
         condition = {"If-None-Match": hit.headers["etag"]}
         for how in ({}, RELOAD):
             answer = await ask(url, admin.headers, condition | how)
