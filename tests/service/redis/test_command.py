@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi import FastAPI, Header, Request
 from redis import Redis
 
-from app.config import get_settings
+from app.cache import cached
+from app.commands.cache import caller
+from app.config import Settings, get_settings
+from app.main import create_app
 from tests.servers import free_port
 from tests.servers.service import Run, refusal
 
@@ -129,6 +133,40 @@ def test_refuses_a_url_that_is_none_without_repeating_it(
     assert "REDIS_URL" in line
     assert "pa" not in line.replace("password", "")
     assert "secret" not in line
+
+
+@pytest.fixture
+def _greeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands see a route that takes the raw request, and needs a header."""
+
+    def with_greeting(settings: Settings) -> FastAPI:
+        app = create_app(settings)
+
+        @app.get("/greeting")
+        @cached()
+        async def greeting(request: Request, x_tenant: Annotated[str, Header()]) -> str:
+            return x_tenant
+
+        return app
+
+    monkeypatch.setattr(caller, "create_app", with_greeting)
+
+
+@pytest.mark.usefixtures("_greeting")
+def test_says_that_others_have_entries_of_their_own(run: Run) -> None:
+    command = ("cache", "explain", "/greeting")
+    assert "a header that it lacks with --header" in refusal(run(*command))
+
+    shown = json.loads(run(*command, "--header", "X-Tenant: acme", "--json").stdout)
+    assert shown["verdict"].startswith("miss: nothing is stored for just this request")
+
+
+@pytest.mark.usefixtures("_greeting")
+def test_says_which_header_a_route_needs_to_be_measured(run: Run) -> None:
+    (row,) = json.loads(
+        run("routes", "--measure", "--url", "/greeting", "--json").stdout
+    )
+    assert "needs the header x-tenant" in row["remark"]
 
 
 def test_counts_and_explains_what_is_stored(

@@ -13,11 +13,16 @@ from fastapi import FastAPI, HTTPException
 
 from app.cache.engine.cache import Cache, Lookup, Wanted
 from app.cache.engine.exchange import SCOPE_KEY, Exchange
+from app.cache.engine.providers import sight_of
 from app.cache.engine.stored import looked_up
 from app.commands.cache.caller import cached_routes, quiet_app, route_of, started
 from app.commands.refusals import Refused
 from app.config import Settings
 
+_OF_THIS_REQUEST = (
+    " for just this request: the route takes the raw request, so those of others have"
+    " entries of their own"
+)
 _NOT_RUN = 504  # RFC 9111 5.2.1.7: what only-if-cached is answered without an entry
 
 
@@ -35,6 +40,11 @@ async def explained(
     the request does not get to the handler of a cached route.
     """
     app = quiet_app(settings)
+    raw = [
+        each.policy
+        for each in cached_routes(app)
+        if sight_of(each.route.dependant).raw and each.policy.vary is None
+    ]
     with _handlers_left_out(app) as reached:
         async with started(app, who) as client:
             cache: Cache = app.state.response_cache.cache
@@ -51,7 +61,8 @@ async def explained(
             if exchange.outcome is None and not reached:
                 raise Refused(
                     f"GET {url} answers {answer.status} to this caller, before the "
-                    "cache is asked. Name another one with --user."
+                    "cache is asked. Name another one with --user, or a header that "
+                    "it lacks with --header."
                 )
             shown: dict[str, Any] = {
                 "route": f"GET {cached.path}",
@@ -73,7 +84,10 @@ async def explained(
                     "The cache does not work now; see: api-admin cache status"
                 )
             hit = answer.status != _NOT_RUN
-            return shown | await looked_up(cache, key, place, inherited, hit=hit)
+            shown |= await looked_up(cache, key, place, inherited, hit=hit)
+            if not hit and any(cached.policy is each for each in raw):
+                shown["verdict"] += _OF_THIS_REQUEST
+            return shown
 
 
 def _lookups(cache: Cache) -> list[tuple[str, str]]:

@@ -116,8 +116,10 @@ def _reason(app: FastAPI, answer: Answer, who: str | None) -> str:
             if who:
                 return f"needs another --user; to {who} it answers {status}"
             return f"needs --user; without one it answers {status}"
-        case 422, _ if missing := _missing(answer):
+        case 422, _ if missing := _missing(answer, "query"):
             return _needs(missing)
+        case 422, _ if missing := _missing(answer, "header"):
+            return f"needs the header {', '.join(missing)}, and none is sent here"
         case 200, "FALLBACK":
             return "the cache does not work now; see: api-admin cache status"
         case 200, "MISS" | "BYPASS":
@@ -130,13 +132,13 @@ def _reason(app: FastAPI, answer: Answer, who: str | None) -> str:
             return f"it answers {status}"
 
 
-def _missing(answer: Answer) -> list[str]:
-    """Return the parameters of the query that the route says it lacks."""
+def _missing(answer: Answer, where: str) -> list[str]:
+    """Return the parameters of the query, or the headers, that the route lacks."""
     if answer.headers.get("content-type") != PROBLEM_MEDIA_TYPE:
         return []
     errors = json.loads(answer.body).get("errors", [])
     places = [error["loc"] for error in errors if error["type"] == "missing"]
-    return [place[-1] for place in places if place[0] == "query"]
+    return [place[-1] for place in places if place[0] == where]
 
 
 def _for_people(row: Row) -> tuple[str, ...]:
