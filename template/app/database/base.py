@@ -56,8 +56,10 @@ class UTCDateTime(TypeDecorator[datetime]):
 class Hundredths(TypeDecorator[Decimal]):
     """A decimal with two places, such as a price, stored as a whole number of cents.
 
-    SQLite has no exact decimals. Comparing, sorting and adding in SQL work as usual;
-    multiplying two of them needs the factor of 100.
+    SQLite has no exact decimals. Comparing with a Decimal, sorting, `sum`, `min` and
+    `max` work in SQL as usual. What else is computed there comes back in cents, unless
+    you say what it is: `type_coerce(func.sum(Item.price * Item.number), Hundredths)`.
+    Multiplying two of them needs the factor of 100.
     """
 
     impl = BigInteger
