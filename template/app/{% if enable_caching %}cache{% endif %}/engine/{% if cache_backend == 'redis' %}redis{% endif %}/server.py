@@ -306,8 +306,9 @@ class RedisServer:
             link = Link(settings.redis_location(), patience, self._greet)
         except ValueError:  # its text has what it could not read
             raise ConfigurationError(
-                "REDIS_URL is none: redis://user:password@host:port/0 is one, with "
-                "special characters in the password URL-encoded."
+                "REDIS_URL is no address of a server: write it as in "
+                "redis://user:password@host:port/0, with special characters in the "
+                "password URL-encoded."
             ) from None
         self._link = link
         self.line = Line(link, lambda error: explain(error, settings))
