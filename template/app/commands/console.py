@@ -120,6 +120,19 @@ def announce(things: str, shown: int, total: int, page: int, size: int) -> None:
     hint(f"{line}. Next: --page {page + 1}" if page < pages else line)
 
 
+def fields_of(headers: Sequence[str] | None) -> dict[str, str]:
+    """Return the headers of `WithHeaders`; their names are in lower case."""
+    found = {}
+    for text in headers or ():
+        name, colon, value = text.partition(":")
+        if not colon or not text.isascii():
+            raise Misused(
+                f"{text!r} is no header: write it as in 'Accept-Language: de'"
+            )
+        found[name.strip().lower()] = value.strip()
+    return found
+
+
 Check = Callable[[str], object]  # raises what `reason` has a sentence for
 
 
@@ -190,6 +203,15 @@ Who = Annotated[
 AsUser = Annotated[
     str | None,
     typer.Option("--user", metavar="USER", help="Ask as this user (id or e-mail)."),
+]
+WithHeaders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        "-H",
+        metavar="HEADER",
+        help="Ask with this one, as in 'Accept-Language: de'. Repeatable.",
+    ),
 ]
 Page = Annotated[int, typer.Option(min=1, max=2**31, help="Which page.")]
 Size = Annotated[int, typer.Option(min=1, max=1000, help="Rows on a page.")]

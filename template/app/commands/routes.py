@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from app.commands.console import AsUser, print_json, print_table, say
+from app.commands.console import (
+    AsUser,
+    WithHeaders,
+    fields_of,
+    print_json,
+    print_table,
+    say,
+)
 from app.commands.refusals import Misused, Refused
 
 if TYPE_CHECKING:
@@ -72,6 +79,7 @@ def routes(
         ),
     ] = None,
     user: AsUser = None,
+    header: WithHeaders = None,
 ) -> None:
     """List the routes: who may call them, with which scopes, and what is cached.
 
@@ -94,10 +102,11 @@ def routes(
         if find_spec("app.commands.cache") is None:
             raise Refused("This service has no cache, so there is no hit to measure.")
         measuring = import_module("app.commands.cache.measure")
-        measuring.measure_routes(text, url or (), user, as_json=as_json)
+        headers = fields_of(header)
+        measuring.measure_routes(text, url or (), user, headers, as_json=as_json)
         return
-    if url or user:
-        raise Misused("--url and --user are for --measure: add it")
+    if url or user or header:
+        raise Misused("--url, --user and --header are for --measure: add it")
 
     from app.commands.running import settings_for_people
     from app.main import create_app

@@ -38,6 +38,9 @@ def get_settings() -> Settings:
         return Settings(**_values(in_file))
     except ValidationError as error:
         lines = [_explain(details, in_file) for details in error.errors()]
+        missing = any(details["type"] == "missing" for details in error.errors())
+        if missing and path and not path.exists():
+            lines.append(f"there is no {path} in {Path.cwd()}")
         raise StartupError("; ".join(lines)) from None
 
 

@@ -79,6 +79,12 @@ def test_a_required_setting_is_asked_for(write_env: WriteEnv, name: str) -> None
     assert refusal().startswith(f"{name} is not set: put it into .env")
 
 
+def test_a_folder_without_a_file_is_named(write_env: WriteEnv) -> None:
+    write_env().unlink()
+
+    assert refusal().endswith(f"there is no .env in {Path.cwd()}")
+
+
 @pytest.mark.parametrize(
     ("line", "allowed"),
     [

@@ -46,8 +46,8 @@ async def test_amounts_are_compared_and_summed_in_sql(database: Database) -> Non
     )
     async with database.session() as session:
         await session.execute(CreateTable(goods))
-        for price in (Decimal("9.90"), Decimal("5.00")):
-            await session.execute(insert(goods).values(price=price, number=2))
+        for amount in (Decimal("9.90"), Decimal("5.00")):
+            await session.execute(insert(goods).values(price=amount, number=2))
         price = goods.c.price
         assert await session.scalar(select(func.sum(price))) == Decimal("14.90")
         cheap = select(func.max(price)).where(price < Decimal(6))

@@ -163,10 +163,12 @@ def test_says_that_others_have_entries_of_their_own(run: Run) -> None:
 
 @pytest.mark.usefixtures("_greeting")
 def test_says_which_header_a_route_needs_to_be_measured(run: Run) -> None:
-    (row,) = json.loads(
-        run("routes", "--measure", "--url", "/greeting", "--json").stdout
-    )
-    assert "needs the header x-tenant" in row["remark"]
+    command = ("routes", "--measure", "--url", "/greeting", "--json")
+    (row,) = json.loads(run(*command).stdout)
+    assert "needs x-tenant; give it with --header" in row["remark"]
+
+    (row,) = json.loads(run(*command, "--header", "X-Tenant: acme").stdout)
+    assert row["rounds"]
 
 
 def test_counts_and_explains_what_is_stored(

@@ -11,15 +11,17 @@ import typer
 from app.commands.console import (
     AsJson,
     AsUser,
+    WithHeaders,
     Yes,
     confirm,
+    fields_of,
     hint,
     print_json,
     print_record,
     print_table,
     say,
 )
-from app.commands.refusals import Misused, Refused
+from app.commands.refusals import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,15 +46,6 @@ T = TypeVar("T")
 
 Namespace = Annotated[
     str, typer.Argument(help="As in users:list or user:5; without: everything.")
-]
-Header = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header",
-        "-H",
-        metavar="HEADER",
-        help="Ask with this one, as in 'Accept-Language: de'. Repeatable.",
-    ),
 ]
 Url = Annotated[
     str, typer.Argument(help="A path with its query, as in /users/?page=2.")
@@ -137,7 +130,7 @@ def clear(namespace: Namespace = "", yes: Yes = False) -> None:
 
 @app.command()
 def explain(
-    url: Url, user: AsUser = None, header: Header = None, as_json: AsJson = False
+    url: Url, user: AsUser = None, header: WithHeaders = None, as_json: AsJson = False
 ) -> None:
     """Say under which key a GET of URL is cached, and why it would be a hit or not.
 
@@ -149,7 +142,7 @@ def explain(
     from app.commands.running import ready_database
 
     settings, remark = cache_settings(), ""
-    headers = dict(map(_field, header or ()))
+    headers = fields_of(header)
     try:
         look(store_of(settings), lambda shared: shared.ping())
     except OnlyTheProcessKnows as only:
@@ -178,13 +171,6 @@ def explain(
                 for name, each in namespaces.items()
             ),
         )
-
-
-def _field(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not text.isascii():
-        raise Misused(f"{text!r} is no header: write it as in 'Accept-Language: de'")
-    return name.strip().lower(), value.strip()
 
 
 def _heading(name: str) -> str:

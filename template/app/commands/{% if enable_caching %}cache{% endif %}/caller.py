@@ -43,14 +43,18 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Client:
-    """Sends GETs to an application that has started; `state` is of its lifespan."""
+    """Sends GETs to an application that has started; `state` is of its lifespan.
+
+    `headers` are sent with each.
+    """
 
     app: ASGIApp
     state: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Ask for a path with its query; what stands before the path is left out."""
-        scope = _scope(url, headers or {}, self.state)
+        scope = _scope(url, {**self.headers, **(headers or {})}, self.state)
         status, lines, body = 0, {}, bytearray()
         asked, done = False, asyncio.Event()
 
@@ -103,16 +107,19 @@ def quiet_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def started(app: FastAPI, who: str | None) -> AsyncIterator[Client]:
+async def started(
+    app: FastAPI, who: str | None, headers: Mapping[str, str]
+) -> AsyncIterator[Client]:
     """Start a service that takes each request to a cached route for one of this user.
 
+    Each has these headers, whose names are in lower case.
     Raises Refused when there is no such user (id or e-mail).
     """
     try:
         if who:
             await _act_as(app, who)
         async with app.router.lifespan_context(app) as state:
-            yield Client(app, state or {})
+            yield Client(app, state or {}, headers)
     finally:
         await app.state.database.dispose()
 

@@ -46,12 +46,10 @@ async def explained(
         if sight_of(each.route.dependant).raw and each.policy.vary is None
     ]
     with _handlers_left_out(app) as reached:
-        async with started(app, who) as client:
+        async with started(app, who, headers) as client:
             cache: Cache = app.state.response_cache.cache
             asked = _lookups(cache)
-            answer = await client.get(
-                url, {**headers, "cache-control": "only-if-cached"}
-            )
+            answer = await client.get(url, {"cache-control": "only-if-cached"})
             cached, exchange = route_of(app, answer.scope), answer.scope.get(SCOPE_KEY)
             if cached is None or not isinstance(exchange, Exchange):
                 raise Refused(

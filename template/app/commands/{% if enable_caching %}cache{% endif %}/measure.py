@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fastapi import FastAPI
@@ -47,15 +47,21 @@ class Row(NamedTuple):
 
 
 def measure_routes(
-    text: str, urls: Sequence[str], who: str | None, *, as_json: bool
+    text: str,
+    urls: Sequence[str],
+    who: str | None,
+    headers: Mapping[str, str],
+    *,
+    as_json: bool,
 ) -> None:
     """Measure the URLs, or else all cached GETs, as a user, and print what it costs.
 
-    Only paths that have the text. Raises Refused when caching is off.
+    Each is asked with the headers. Only paths that have the text. Raises Refused when
+    caching is off.
     """
     settings = cache_settings()
     with ready_database(settings):
-        rows = asyncio.run(_measure(settings, text, urls, who))
+        rows = asyncio.run(_measure(settings, text, urls, who, headers))
     if as_json:
         print_json([_for_scripts(row) for row in rows])
     elif rows:
@@ -77,10 +83,14 @@ def verdict(cost: Cost, part: Part | None) -> str:
 
 
 async def _measure(
-    settings: Settings, text: str, urls: Sequence[str], who: str | None
+    settings: Settings,
+    text: str,
+    urls: Sequence[str],
+    who: str | None,
+    headers: Mapping[str, str],
 ) -> list[Row]:
     app = quiet_app(settings)
-    async with started(app, who) as client:
+    async with started(app, who, headers) as client:
         wanted = urls or [
             each.path
             for each in cached_routes(app)
@@ -119,7 +129,7 @@ def _reason(app: FastAPI, answer: Answer, who: str | None) -> str:
         case 422, _ if missing := _missing(answer, "query"):
             return _needs(missing)
         case 422, _ if missing := _missing(answer, "header"):
-            return f"needs the header {', '.join(missing)}, and none is sent here"
+            return f"needs {', '.join(missing)}; give it with --header"
         case 200, "FALLBACK":
             return "the cache does not work now; see: api-admin cache status"
         case 200, "MISS" | "BYPASS":
