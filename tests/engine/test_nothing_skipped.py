@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.cache import cached, provider
 from app.config import Settings
@@ -239,6 +239,57 @@ async def test_it_can_refuse_a_hit(
         answer = await client.get(path, headers=user.headers)
         assert answer.status_code == 500, name
         refusing.clear()
+
+
+class Around:
+    """An application that an owner puts around one route's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        note("around")
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-around", b"1")]
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+@pytest.mark.parametrize("path", ["/around", "/sync-around"])
+async def test_what_is_put_around_a_route_acts_on_a_hit(
+    settings: Settings, storage: str, path: str
+) -> None:
+    app = create_app(settings)
+
+    @app.get("/around")
+    @cached(namespace="skip")
+    async def inside() -> int:
+        ran["handler"] += 1
+        return 1
+
+    @app.get("/sync-around")
+    @cached(namespace="skip")
+    def inside_in_a_thread() -> int:
+        ran["handler"] += 1
+        return 1
+
+    for route in app.router.routes[-2:]:
+        assert isinstance(route, APIRoute)
+        route.app = Around(route.app)
+    transport = httpx.ASGITransport(app)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        for times in range(1, 4):
+            answer = await client.get(path)
+            assert outcome(answer) == ("HIT" if times > 1 else "MISS")
+            assert answer.headers.get_list("x-around") == ["1"]
+            assert ran["around"] == times
+    assert ran["handler"] == 1
 
 
 async def test_a_provider_is_made_with_the_handler_only(

@@ -81,8 +81,8 @@ _FORM = (
 class CachedRoute:
     """One cached route of an application, from `begin` to `end`.
 
-    Where a coder or another decorator stands between, or the route has a class of its
-    own, what the handler returns is cached in place of the response.
+    Where a coder or another decorator stands between, or the route has a class or an
+    application of its own, what the handler returns is cached in place of the response.
     """
 
     def __init__(
@@ -99,8 +99,11 @@ class CachedRoute:
         self._dependant: Dependant = route.dependant
         self._endpoint = self._dependant.call or policy.function
         function = getattr(self._endpoint, "__func__", self._endpoint)
-        # A class of the owner's may work on the response: it is made anew each time.
-        plain = type(route.original_route) is APIRoute
+        # A class of the owner's, or what is put around the route's application, may
+        # work on the response: it is made anew each time.
+        app = getattr(self._target, "app", None)
+        around = not app.__module__.startswith("fastapi.")
+        plain = type(route.original_route) is APIRoute and not around
         self._direct = plain and policy.coder is None and function is policy.wrapper
         self.sight = sight_of(self._dependant)
         self._told_who = self.sight.told
