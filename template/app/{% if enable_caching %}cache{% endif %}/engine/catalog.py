@@ -119,21 +119,22 @@ _UNTOLD = re.compile(
 class Catalog:
     """What is known of one database.
 
-    A change of one of the `triggered` tables may be one of any table; texts in
-    `collated` tables may be equal to others.
+    While nothing is `known`, any statement may do anything. A function among the
+    `writers` may write; a change of one of the `triggered` tables may be one of any
+    table; texts in `collated` tables may be equal to others.
     """
 
     def __init__(self, dialect: Dialect, tables: Tables) -> None:
         self.dialect = dialect
         self._tables = tables
-        self._known = dialect.name not in _CATALOG
+        self.known = dialect.name not in _CATALOG
         self._readers, self._untold = set[str](), set[str]()
-        self._writers, self.triggered = set[str](), set[str]()
+        self.writers, self.triggered = set[str](), set[str]()
         self.collated = set[str]()
         self._kinds = {
             "reader": self._readers,
             "untold": self._untold,
-            "writer": self._writers,
+            "writer": self.writers,
             "trigger": self.triggered,
             "collated": self.collated,
         }
@@ -141,7 +142,7 @@ class Catalog:
     def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:
         """Learn what there is now, by a connection that is in no transaction.
 
-        Where one is told nothing, any statement may do anything until another one asks.
+        Where one is told nothing, nothing is known until another one asks.
         """
         question = _CATALOG.get(self.dialect.name)
         if question is None:
@@ -155,17 +156,17 @@ class Catalog:
                 cursor.close()
                 connection.rollback()
         except BaseException as error:
-            self._known = False
+            self.known = False
             if isinstance(error, self.dialect.loaded_dbapi.Error):
                 return  # it has died, or the question took too long
             raise
-        self._known = True
-        known = self._tables.named().keys()
+        self.known = True
+        named = self._tables.named().keys()
         for kind, name, parent, *actions in found:
             if kind == "heir":
                 both = {name, parent}
-                self._readers.update(both - known)
-                self.triggered.update(both if both <= known else ())
+                self._readers.update(both - named)
+                self.triggered.update(both if both <= named else ())
             elif kind != "key":
                 self._kinds[kind].add(name)
             elif not self._tables.say(name, parent, *actions):
@@ -180,11 +181,6 @@ class Catalog:
             if each.dialect.name == self.dialect.name:
                 each.ask(connection)
 
-    def writes_more(self, does: Statement) -> bool:
-        """Tell whether a statement may change tables that it does not name as such."""
-        by_function = not self._writers.isdisjoint(does.names)
-        return does.everything or by_function or not self._known
-
     def reads_untold(self, does: Statement) -> bool:
         """Tell whether a statement may read what changes without a commit."""
         names = does.names.keys()
@@ -195,11 +191,11 @@ class Catalog:
         names = does.names.keys()
         return (
             does.everything  # or it is not understood
-            or not self._known
+            or not self.known
             # One without a model may be a view that another process has made since.
             or not does.relations <= self._tables.named().keys()
             or not names.isdisjoint(self._readers)
-            or not names.isdisjoint(self._writers)
+            or not names.isdisjoint(self.writers)
             or any(map(_READERS.fullmatch, names))
         )
 

@@ -236,7 +236,8 @@ class _Watcher:
             of = work.reading
             if not work.ended and (of is None or of.root is not reading.root):
                 reading.use(None)  # its snapshot may be older than what was looked up
-        if self._catalog.writes_more(does):
+        by_function = not self._catalog.writers.isdisjoint(does.names)
+        if does.everything or by_function or not self._catalog.known:
             work.touch([ROOT], (text.split(None, 1) or ["SQL"])[0].upper())
             work.alters = work.alters or does.everything
         elif does.writes and (context is None or work.seen is not context):
