@@ -533,6 +533,15 @@ class Tool(Made):
         return self.of
 
 
+class Items(dict[str, Any]):
+    """A dict with attributes."""
+
+
+def with_attribute(it: Any, of: str) -> Any:
+    it.of = of
+    return it
+
+
 class German:
     language = "de"
 
@@ -547,14 +556,28 @@ MADE: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
     "slots held": (lambda of: Made(Slots(of)), lambda it: it.of.of),
     "dict": (lambda of: {"tool": object(), "of": of}, lambda it: it["of"]),
     "dict held": (lambda of: Made({"t": object(), "of": of}), lambda it: it.of["of"]),
+    "dict with more": (
+        lambda of: with_attribute(Items(tool=object()), of),
+        lambda it: it.of,
+    ),
+    "dict by objects": (lambda of: {Made(of): object()}, lambda it: next(iter(it)).of),
     "list": (lambda of: [Made(of)], lambda it: it[0].of),
     "tuple": (lambda of: (object(), of), lambda it: it[1]),
     "partial": (lambda of: functools.partial(str, of), lambda it: it()),
     "closure": (lambda of: lambda: of, lambda it: it()),
+    "partial with more": (
+        lambda of: with_attribute(functools.partial(str), of),
+        lambda it: it.of,
+    ),
+    "function with more": (
+        lambda of: with_attribute(lambda: None, of),
+        lambda it: it.of,
+    ),
     "default": (lambda of: lambda default=of: default, lambda it: it()),
     "function": ({"de": lambda: "de", "fr": lambda: "fr"}.get, lambda it: it()),
     "built in": ({"de": min, "fr": max}.get, lambda it: it("de", "fr")),
     "method": (lambda of: Tool(of).read, lambda it: it()),
+    "method of a dict": (lambda of: {"of": of}.get, lambda it: it("of")),
     "callable held": (lambda of: Made(Tool(of)), lambda it: it.of()),
     "class": ({"de": German, "fr": French}.get, lambda it: it.language),
     "object": (lambda of: {"de": German, "fr": French}[of](), lambda it: it.language),

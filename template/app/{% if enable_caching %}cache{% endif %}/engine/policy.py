@@ -17,7 +17,14 @@ from enum import Enum
 from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, Literal, Protocol
 from uuid import UUID
 from weakref import WeakSet
@@ -241,24 +248,32 @@ def outline(value: Any, depth: int = 2, *, public: bool = False) -> dict[str, An
 
 
 def _parts(value: Any) -> dict[str, Any]:
-    """Return what a thing is made of: attributes, items, or what a call is given."""
-    match value:
-        case dict():
-            return {str(name): held for name, held in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return {str(n): held for n, held in enumerate(value)}
-        case partial():
-            return {"f": value.func, "args": value.args, "kwargs": value.keywords}
-        case MethodType():
-            return {"f": value.__func__, "self": value.__self__}
-        case FunctionType():
-            filled = [c for c in value.__closure__ or () if c != CellType()]
-            found = {str(n): cell.cell_contents for n, cell in enumerate(filled)}
-            defaults = value.__defaults__, value.__kwdefaults__
-            return {**found, "code": _read(value.__code__), "defaults": defaults}
+    """Return what a thing is made of: its attributes, and what is inside."""
     state = object.__getstate__(value)  # with slots, a pair
     slots = state[1] if isinstance(state, tuple) else {}
-    return {**getattr(value, "__dict__", {}), **slots}
+    inside = {f"[{n}]": held for n, held in enumerate(_inside(value))}
+    return {**getattr(value, "__dict__", {}), **slots, **inside}
+
+
+def _inside(value: Any) -> Collection[Any]:
+    """Return the items of a thing, or what a call of it is given."""
+    match value:
+        case dict():
+            return [*value, *value.values()]
+        case list() | tuple() | set() | frozenset():
+            return value
+        case partial():
+            return value.func, value.args, value.keywords
+        case MethodType():
+            return value.__func__, value.__self__
+        case BuiltinFunctionType() if not isinstance(value.__self__, ModuleType):
+            return (value.__self__,)
+        case FunctionType():
+            filled = [c for c in value.__closure__ or () if c != CellType()]
+            defaults = value.__defaults__, value.__kwdefaults__
+            held = [cell.cell_contents for cell in filled]
+            return [*held, _read(value.__code__), defaults]
+    return ()
 
 
 def _stable(value: Any) -> Any:
