@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from ipaddress import IPv4Address
@@ -607,3 +608,26 @@ async def test_what_a_dependency_makes_of_what_nobody_sees(
         assert answer.json() == language
         outcomes.append(outcome(answer))
     assert outcomes == ["MISS", "MISS", "HIT", "HIT"]
+
+
+# What nobody can look into, or not for each request.
+CLOSED: dict[str, Callable[[], Any]] = {
+    "gone": lambda: [weakref.proxy(Made("gone"))],
+    "many": lambda: [Made("one")] * 1000,
+}
+
+
+@pytest.mark.parametrize("what", CLOSED)
+async def test_what_cannot_be_looked_into_is_not_shared_and_no_error(
+    serve: Serve, what: str
+) -> None:
+    router = APIRouter()
+
+    @router.get("/closed")
+    @cached()
+    async def handler(it: Annotated[Any, Depends(CLOSED[what])]) -> str:
+        return "answer"
+
+    answer = await (await serve(router)).get("/closed")
+    assert answer.json() == "answer"
+    assert "unshareable" in answer.headers["cache-status"]

@@ -227,13 +227,25 @@ def stable(value: Any) -> Any:
 
 
 _NAMED = type | FunctionType | BuiltinFunctionType
+_MANY = (dict, list, tuple, set, frozenset)
+_MOST_INSIDE = 500  # items to look into, on the event loop, for each request
 
 
 def outline(value: Any, depth: int = 2, *, public: bool = False) -> dict[str, Any]:
     """Return what kind a thing is of, its stable parts, and those of what it holds.
 
     Of one that lives longer than a request, only the `public` ones: others may count.
+    Unstable for one that cannot be looked into, or has too much in it for each request.
     """
+    try:
+        return _outline(value, depth, public=public)
+    except Unstable:
+        raise
+    except Exception as error:  # as of a proxy of what is gone
+        raise Unstable(type(value).__qualname__) from error
+
+
+def _outline(value: Any, depth: int, *, public: bool) -> dict[str, Any]:
     named = value if isinstance(value, _NAMED) else type(value)
     found: dict[str, Any] = {"": [named.__module__, named.__qualname__]}
     for name, held in _parts(value).items():
@@ -257,6 +269,10 @@ def _parts(value: Any) -> dict[str, Any]:
 
 def _inside(value: Any) -> Collection[Any]:
     """Return the items of a thing, or what a call of it is given."""
+    if isinstance(value, _MANY) and len(value) > _MOST_INSIDE:
+        raise Unstable(
+            f"{type(value).__qualname__} with more than {_MOST_INSIDE} items"
+        )
     match value:
         case dict():
             return [*value, *value.values()]
