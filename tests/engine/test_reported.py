@@ -2,6 +2,9 @@
 
 import asyncio
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
@@ -374,6 +377,25 @@ def test_what_cannot_be_looked_through_is_unstable_and_no_error() -> None:
     for value in (tree, User(id=1)):
         with pytest.raises(Unstable):
             stable(value)
+
+
+def test_what_a_function_encloses_is_the_same_in_each_process() -> None:
+    script = (
+        "from app.cache.engine.values import _at_first\n"
+        "def made(names):\n"
+        "    return lambda name: name in names\n"
+        "print(_at_first(made(frozenset('abcdefgh'))))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
 
 
 def test_another_release_of_a_function_is_another_function() -> None:

@@ -296,8 +296,14 @@ def _enclosed(function: Callable[..., Any], *, objects: bool) -> list[Any]:
 @lru_cache(maxsize=1024)
 def _at_first(function: Callable[..., Any]) -> list[Any]:
     """Return what it encloses, as that was at the first call: later, it may count."""
-    cells = [cell for cell in _constant_cells(function) if cell != CellType()]
-    return [outline(cell.cell_contents) for cell in cells]
+    found: list[Any] = []
+    for cell in _constant_cells(function):
+        with suppress(ValueError):  # it is empty yet
+            try:
+                found.append(stable(cell.cell_contents))  # of a set, in order
+            except Unstable:
+                found.append(outline(cell.cell_contents))
+    return found
 
 
 @lru_cache(maxsize=1024)
