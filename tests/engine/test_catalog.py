@@ -164,6 +164,32 @@ async def test_a_question_that_fails_fails_nothing_else_and_hides_nothing(
     assert await tags(shop) != before
 
 
+async def test_an_answer_of_another_database_does_not_tell_all(
+    shop: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(shop, *TRIGGER[shop.engine.dialect.name])
+    metadata = MetaData()
+    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
+    other = create_async_engine(settings.database_url)
+    watch_commits(other, metadata, settings)
+    elsewhere = create_async_engine(settings.database_url)
+    watch_commits(elsewhere, MetaData(), settings)
+    with monkeypatch.context() as patch:
+        patch.setitem(_CATALOG, other.dialect.name, "SELECT nothing FROM nowhere")
+        await execute(Shop(other), "SELECT 1")
+    answer = "SELECT 'reader', 'nothing', '', '', ''"  # as of an empty database
+    with monkeypatch.context() as patch:
+        patch.setitem(_CATALOG, other.dialect.name, answer)
+        await execute(Shop(elsewhere), "CREATE TABLE shop_more (id INTEGER)")
+    before = await tags(shop)
+    async with other.begin() as connection:
+        await connection.execute(update(authors).values(slug="anne"))
+    assert await tags(shop) != before
+    await execute(Shop(elsewhere), "DROP TABLE shop_more")
+    await other.dispose()
+    await elsewhere.dispose()
+
+
 async def test_who_asks_before_the_commit_asks_again(shop: Shop) -> None:
     async with shop.engine.begin() as connection:
         for each in TRIGGER[shop.engine.dialect.name]:

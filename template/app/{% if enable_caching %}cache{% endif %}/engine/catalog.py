@@ -139,14 +139,23 @@ class Catalog:
             "collated": self.collated,
         }
 
-    def ask(self, connection: DBAPIConnection | PoolProxiedConnection) -> None:
+    def ask(
+        self,
+        connection: DBAPIConnection | PoolProxiedConnection,
+        *,
+        for_all: bool = False,
+    ) -> None:
         """Learn what there is now, by a connection that is in no transaction.
 
-        Where one is told nothing, nothing is known until another one asks.
+        With `for_all`, the catalogs of all engines learn it, as one of them may have
+        changed the schema. Those of other databases learn too much, which does no
+        harm. Where one is told nothing, nothing is known until another one asks.
         """
-        question = _CATALOG.get(self.dialect.name)
-        if question is None:
+        kind = self.dialect.name
+        if (question := _CATALOG.get(kind)) is None:
             return
+        others = [c for c in _known.values() if c.dialect.name == kind]
+        catalogs = [self, *others] if for_all else [self]
         try:
             cursor = connection.cursor()
             try:
@@ -156,11 +165,16 @@ class Catalog:
                 cursor.close()
                 connection.rollback()
         except BaseException as error:
-            self.known = False
+            for each in catalogs:
+                each.known = False
             if isinstance(error, self.dialect.loaded_dbapi.Error):
                 return  # it has died, or the question took too long
             raise
-        self.known = True
+        self.known = True  # of another database, an answer does not tell all
+        for each in catalogs:
+            each._learn(found)
+
+    def _learn(self, found: list[tuple[str, ...]]) -> None:
         named = self._tables.named().keys()
         for kind, name, parent, *actions in found:
             if kind == "heir":
@@ -171,15 +185,6 @@ class Catalog:
                 self._kinds[kind].add(name)
             elif not self._tables.say(name, parent, *actions):
                 self.triggered.add(parent)
-
-    def ask_again(self, connection: PoolProxiedConnection) -> None:
-        """Have all engines know what one of them may have changed.
-
-        Those of other databases learn too much, which does no harm.
-        """
-        for each in list(_known.values()):
-            if each.dialect.name == self.dialect.name:
-                each.ask(connection)
 
     def reads_untold(self, does: Statement) -> bool:
         """Tell whether a statement may read what changes without a commit."""

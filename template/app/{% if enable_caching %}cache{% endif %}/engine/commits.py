@@ -328,7 +328,7 @@ class _Watcher:
             return
         try:
             if work.alters:
-                self._catalog.ask_again(connection)
+                self._catalog.ask(connection, for_all=True)
         finally:
             fence.end()
 
