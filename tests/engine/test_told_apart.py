@@ -1,5 +1,6 @@
 """C2: whatever declares it, what an answer was made from tells requests apart."""
 
+import asyncio
 import functools
 import inspect
 import re
@@ -427,6 +428,33 @@ async def test_what_a_middleware_puts_into_the_state_of_some_requests(
                 assert answer.json() == flag
         # All of it has what differs each time, too.
         assert (outcome(answer) == "HIT") == (path in {"", "/dependency"})
+
+
+@router.get("/flag/of-middleware/slow")
+@cached()
+async def by_flag_after_a_while(request: Request) -> str:
+    await asyncio.sleep(0.2)
+    return type(request.state.given).__name__
+
+
+async def test_who_waits_may_have_a_state_that_no_key_can_have(
+    settings: Settings, storage: str
+) -> None:
+    """Only the run that it waits for tells that the state counts."""
+    app, states = create_app(settings), iter(["a", object()])
+    app.include_router(router)
+
+    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {"given": next(states)}}, receive, send)
+
+    transport = httpx.ASGITransport(with_state)
+    async with (
+        lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        asked = [client.get("/apart/flag/of-middleware/slow") for _ in range(2)]
+        answers = await asyncio.gather(*asked)
+    assert [answer.json() for answer in answers] == ["str", "object"]
 
 
 @pytest.mark.parametrize("path", ["flag", "flag/value"])

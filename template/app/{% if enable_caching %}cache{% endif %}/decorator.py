@@ -18,7 +18,7 @@ from app.cache.off import is_on
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_LONGEST = 315_360_000  # seconds: ten years; Redis refuses a time that is too long
+_LONGEST = 315_360_000  # seconds: ten years; a server refuses a time that is too long
 
 
 def cached(

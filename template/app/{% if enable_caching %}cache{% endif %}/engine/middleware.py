@@ -214,7 +214,8 @@ class Recorder:
         """End a run whose response is sent as it comes."""
         run = self._exchange.run
         if run is not None and start["status"] == 200:
-            self._exchange.unstored(run.policy, run.ticket.why_not)
+            why = run.ticket.why_not or "its response has no Content-Length"
+            self._exchange.unstored(run.policy, why)
         await self._land(abandoned=False)
 
     async def close(self) -> None:

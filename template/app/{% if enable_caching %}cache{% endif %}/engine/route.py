@@ -245,8 +245,14 @@ class CachedRoute:
             # What a middleware has begun may read what was there before the versions.
             storable=False if begun else None,
         )
-        known = await cache.find(wanted)
-        found = known if isinstance(known, Found) else await admit(cache, wanted, known)
+        try:
+            known = await cache.find(wanted)
+            found = (
+                known if isinstance(known, Found) else await admit(cache, wanted, known)
+            )
+        except Unstable as error:  # a run that it waited for told what counts, too
+            exchange.bypass_unkeyed(self.policy, error)
+            return await self._run(request, values)
         exchange.found(found, fresh=wanted.fresh)
         if isinstance(found, Found):
             return _replay(exchange, found, fresh)
