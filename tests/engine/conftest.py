@@ -21,10 +21,11 @@ from app.main import create_app
 from tests.asgi import lifespan
 from tests.engine.each import ALL, THOROUGH, opener
 from tests.engine.shop import Shop, opened
+from tests.service.forgotten import forgotten
 from tests.service.migrations import migrations
 from tests.service.patience import patience
 
-__all__ = ["migrations", "patience"]
+__all__ = ["forgotten", "migrations", "patience"]
 
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 

@@ -1,5 +1,6 @@
 """C3: what the database does by itself is asked of its catalog, and asked again."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -132,62 +133,61 @@ async def test_what_one_engine_learns_the_others_know(
     assert await tags(shop) != before
 
 
-async def test_so_do_those_with_other_models(shop: Shop, settings: Settings) -> None:
+@pytest.fixture
+async def other(settings: Settings) -> AsyncIterator[Shop]:
+    """Yield the shop by an engine whose models are others; it has not asked yet."""
+    shop = Shop(create_async_engine(settings.database_url))
     metadata = MetaData()
-    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
-    other = create_async_engine(settings.database_url)
-    watch_commits(other, metadata, settings)
-    await execute(Shop(other), "SELECT 1")  # it has asked, and connects no more
-    await execute(shop, *TRIGGER[other.dialect.name])
+    Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
+    watch_commits(shop.engine, metadata, settings)
+    yield shop
+    await shop.engine.dispose()
+
+
+async def rename_authors(shop: Shop) -> None:
+    await execute(shop, "UPDATE shop_authors SET slug = 'anne'")
+
+
+async def test_so_do_those_with_other_models(shop: Shop, other: Shop) -> None:
+    await execute(other, "SELECT 1")  # it has asked, and connects no more
+    await execute(shop, *TRIGGER[shop.engine.dialect.name])
     before = await tags(shop)
-    async with other.begin() as connection:
-        await connection.execute(update(authors).values(slug="anne"))
-    await other.dispose()
+    await rename_authors(other)
     assert await tags(shop) != before
 
 
 async def test_a_question_that_fails_fails_nothing_else_and_hides_nothing(
-    shop: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by PostgreSQL's `statement_timeout`."""
-    metadata = MetaData()
-    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
-    other = create_async_engine(settings.database_url)
-    watch_commits(other, metadata, settings)
-    await execute(shop, *TRIGGER[other.dialect.name])
+    database = shop.engine.dialect.name
+    await execute(shop, *TRIGGER[database])
     before = await tags(shop)
     with monkeypatch.context() as patch:
-        patch.setitem(_CATALOG, other.dialect.name, "SELECT nothing FROM nowhere")
-        async with other.begin() as connection:
-            await connection.execute(update(authors).values(slug="anne"))
-    await other.dispose()
+        patch.setitem(_CATALOG, database, "SELECT nothing FROM nowhere")
+        await rename_authors(other)
     assert await tags(shop) != before
 
 
 async def test_an_answer_of_another_database_does_not_tell_all(
-    shop: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, other: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await execute(shop, *TRIGGER[shop.engine.dialect.name])
-    metadata = MetaData()
-    authors = Author.metadata.tables[Author.__tablename__].to_metadata(metadata)
-    other = create_async_engine(settings.database_url)
-    watch_commits(other, metadata, settings)
-    elsewhere = create_async_engine(settings.database_url)
-    watch_commits(elsewhere, MetaData(), settings)
+    database = shop.engine.dialect.name
+    await execute(shop, *TRIGGER[database])
+    elsewhere = Shop(create_async_engine(settings.database_url))
+    watch_commits(elsewhere.engine, MetaData(), settings)
     with monkeypatch.context() as patch:
-        patch.setitem(_CATALOG, other.dialect.name, "SELECT nothing FROM nowhere")
-        await execute(Shop(other), "SELECT 1")
+        patch.setitem(_CATALOG, database, "SELECT nothing FROM nowhere")
+        await execute(other, "SELECT 1")
     answer = "SELECT 'reader', 'nothing', '', '', ''"  # as of an empty database
     with monkeypatch.context() as patch:
-        patch.setitem(_CATALOG, other.dialect.name, answer)
-        await execute(Shop(elsewhere), "CREATE TABLE shop_more (id INTEGER)")
+        patch.setitem(_CATALOG, database, answer)
+        await execute(elsewhere, "CREATE TABLE shop_more (id INTEGER)")
     before = await tags(shop)
-    async with other.begin() as connection:
-        await connection.execute(update(authors).values(slug="anne"))
+    await rename_authors(other)
     assert await tags(shop) != before
-    await execute(Shop(elsewhere), "DROP TABLE shop_more")
-    await other.dispose()
-    await elsewhere.dispose()
+    await execute(elsewhere, "DROP TABLE shop_more")
+    await elsewhere.engine.dispose()
 
 
 async def test_who_asks_before_the_commit_asks_again(shop: Shop) -> None:
