@@ -192,6 +192,21 @@ async def test_an_argument_that_no_key_can_name_is_not_cached(
     assert "give @cached a key_builder" in caplog.text
 
 
+async def test_a_function_that_encloses_too_much_to_look_into_runs_uncached(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    things, runs = [object() for _ in range(501)], count(1)
+
+    @cached(namespace="enclosing")
+    async def number() -> int:
+        return next(runs) + len(things)
+
+    assert [await number() for _ in "12"] == [502, 503]
+    (warning,) = warnings(caplog)
+    assert "what it encloses (a list of more than 500 items)" in warning
+    assert "give @cached a key_builder" in warning
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
 

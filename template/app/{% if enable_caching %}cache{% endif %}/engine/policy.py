@@ -270,9 +270,8 @@ def _parts(value: Any) -> dict[str, Any]:
 def _inside(value: Any) -> Collection[Any]:
     """Return the items of a thing, or what a call of it is given."""
     if isinstance(value, _MANY) and len(value) > _MOST_INSIDE:
-        raise Unstable(
-            f"{type(value).__qualname__} with more than {_MOST_INSIDE} items"
-        )
+        kind = type(value).__qualname__
+        raise Unstable(f"a {kind} of more than {_MOST_INSIDE} items")
     match value:
         case dict():
             return [*value, *value.values()]

@@ -163,7 +163,7 @@ def _equalities(compiled: SQLCompiler, clause: Any) -> Iterator[Equality]:
                 yield column, name
 
 
-_named: WeakKeyDictionary[SQLCompiler, set[str]] = WeakKeyDictionary()
+_unsure: WeakKeyDictionary[SQLCompiler, set[str]] = WeakKeyDictionary()
 
 
 def _written(
@@ -172,16 +172,16 @@ def _written(
     """Return the values that columns of their names are given as they are.
 
     One that the statement names itself may be a part of an expression. Of several rows
-    in one statement, the names tell the first one.
+    in one statement, a column's name tells the value of the first one.
     """
-    if any(f"{column.key}_m1" in values for column in table.columns):
-        return {}
-    named = _named.get(compiled)
-    if named is None:
+    unsure = _unsure.get(compiled)
+    if unsure is None:
         parts = iterate(compiled.statement) if compiled.statement is not None else ()
-        found = {part.key for part in parts if isinstance(part, BindParameter)}
-        named = _named[compiled] = found
-    return {name: value for name, value in values.items() if name not in named}
+        unsure = {part.key for part in parts if isinstance(part, BindParameter)}
+        if any(f"{column.key}_m1" in compiled.binds for column in table.columns):
+            unsure |= compiled.binds.keys()
+        _unsure[compiled] = unsure
+    return {name: value for name, value in values.items() if name not in unsure}
 
 
 def _known(table: Table, values: Mapping[str, Any], collated: Set[str]) -> Row:

@@ -295,15 +295,24 @@ def _enclosed(function: Callable[..., Any], *, objects: bool) -> list[Any]:
 
 @lru_cache(maxsize=1024)
 def _at_first(function: Callable[..., Any]) -> list[Any]:
-    """Return what it encloses, as that was at the first call: later, it may count."""
+    """Return what it encloses, as that was at the first call: a counter goes on."""
     found: list[Any] = []
     for cell in _constant_cells(function):
         with suppress(ValueError):  # it is empty yet
-            try:
-                found.append(stable(cell.cell_contents))  # of a set, in order
-            except Unstable:
-                found.append(outline(cell.cell_contents))
+            found.append(_parts_of(cell.cell_contents))
     return found
+
+
+def _parts_of(enclosed: Any) -> Any:
+    try:
+        with suppress(Unstable):
+            return stable(enclosed)  # of a set, in order
+        return outline(enclosed)
+    except Unstable as error:
+        raise Unstable(
+            f"what it encloses ({error}) cannot be part of a key; pass what it needs "
+            "of that as an argument, or give @cached a key_builder"
+        ) from None
 
 
 @lru_cache(maxsize=1024)
